@@ -1,0 +1,1 @@
+"""One way through: gather, plan, act, report."""

@@ -1,0 +1,264 @@
+"""Carry out a plan: each action one write, or one short series of writes that belong together."""
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from datetime import datetime, timedelta
+from typing import Any, Final, TypeVar
+
+from connect_autoscaler.api.names import (
+    ANNOTATION_PROFILE_UID,
+    API_VERSION,
+    FIELD_MANAGER,
+    FINALIZER_PROFILE,
+    FINALIZER_PROTECT,
+    KARPENTER_API_VERSION,
+    LABEL_MANAGED_BY,
+    LABEL_NODEPOOL,
+    LABEL_PROFILE,
+    PLURAL,
+)
+from connect_autoscaler.core.digest import digest
+from connect_autoscaler.core.errors import KubeError, Retry
+from connect_autoscaler.core.kube import Kube
+from connect_autoscaler.core.model import Action, Json, Outcome, Plan, Verb
+from connect_autoscaler.nodepools.claims import NodeClaim
+from connect_autoscaler.nodepools.paths import Element, pointer
+
+PROFILES: Final = f"/apis/{API_VERSION}/{PLURAL}"
+NODE_POOLS: Final = f"/apis/{KARPENTER_API_VERSION}/nodepools"
+NODE_CLAIMS: Final = f"/apis/{KARPENTER_API_VERSION}/nodeclaims"
+_REFUSED_FOR: Final = timedelta(seconds=55)
+_ROUNDS: Final = 20
+"""Upper bound of list-and-patch rounds; Karpenter adds no reference to an existing NodeClaim, so two are usual."""
+
+T = TypeVar("T")
+Seen = Callable[[Json], None]
+"""Told of every object that a write gave back, so that the next pass need not wait for its watch event."""
+
+
+class Actor:
+    """Writes for one profile."""
+
+    def __init__(self, kube: Kube, seen: Seen) -> None:
+        self._kube = kube
+        self._seen = seen
+        self._refused: dict[str, tuple[str, datetime, KubeError]] = {}
+        self._do: Mapping[Verb, Callable[[Action], Awaitable[Json | None]]] = {
+            Verb.HOLD: self._hold,
+            Verb.LET_GO: self._let_go,
+            Verb.CREATE: self._create,
+            Verb.APPLY: self._apply,
+            Verb.RECOVER: self._recover,
+            Verb.DETACH: self._detach,
+            Verb.REATTACH: self._reattach,
+            Verb.UNPROTECT: self._unprotect,
+            Verb.RELEASE: self._release,
+            Verb.DELETE: self._delete,
+        }
+
+    def forget_refusals(self) -> None:
+        """Try again what the API server refused: the profile changed, or somebody asked."""
+        self._refused.clear()
+
+    async def act(self, plan: Plan, now: datetime) -> Outcome:
+        """Do the actions in order.
+
+        A failure ends its own target's actions, and keeps the profile's finalizer in place; other targets go on.
+        """
+        done: list[Action] = []
+        failed: list[tuple[Action, KubeError]] = []
+        pools: dict[str, Json] = {}
+        for action in plan.actions:
+            if any(_depends(action, other) for other, _ in failed):
+                continue
+            try:
+                self._check_refused(action, now)
+                body = await self._do[action.verb](action)
+            except KubeError as error:
+                failed.append((action, error))
+                if error.retry is Retry.USER:
+                    self._refused.setdefault(action.target, (_essence(action), now + _REFUSED_FOR, error))
+                continue
+            done.append(action)
+            self._refused.pop(action.target, None)
+            if body is not None:
+                self._seen(body)
+                if body.get("kind") == "NodePool":
+                    pools[action.name] = body
+        return Outcome(tuple(done), tuple(failed), pools)
+
+    def _check_refused(self, action: Action, now: datetime) -> None:
+        """Do not repeat what the API server refused for good, until it changes or some time has passed."""
+        essence, until, error = self._refused.get(action.target, ("", now, None))
+        if error and essence == _essence(action) and now < until:
+            raise error
+        self._refused.pop(action.target, None)
+
+    async def _hold(self, action: Action) -> Json:
+        finalizers = action.live["metadata"].get("finalizers")
+        add = (
+            {"op": "add", "path": "/metadata/finalizers/-", "value": FINALIZER_PROFILE}
+            if finalizers
+            else {"op": "add", "path": "/metadata/finalizers", "value": [FINALIZER_PROFILE]}
+        )
+        return await self._kube.patch(f"{PROFILES}/{action.name}", [*_unchanged(action.live), add])
+
+    async def _let_go(self, action: Action) -> None:
+        await self._kube.patch(f"{PROFILES}/{action.name}", _without_finalizer(action.live, FINALIZER_PROFILE))
+
+    async def _create(self, action: Action) -> Json:
+        """Without force: what somebody else created in the meantime is a conflict, not ours."""
+        return await self._kube.apply(f"{NODE_POOLS}/{action.name}", action.body, force=False)
+
+    async def _apply(self, action: Action) -> Json:
+        path, live = f"{NODE_POOLS}/{action.name}", action.live
+        if len(action.removals) < len(action.differences):
+            live = await self._kube.apply(path, action.body)
+        if removals := _removals(action):
+            live = await self._kube.patch(path, [*_unchanged(live), *removals])
+        return live
+
+    async def _recover(self, action: Action) -> None:
+        """Save the NodeClaims of a terminating pool, then let it go; the next pass creates it again.
+
+        Karpenter marks NodeClaims for deletion through their ownerReference to the pool and gives references only at
+        a NodeClaim's creation, never for a terminating pool: once a list shows none, none can be lost any more.
+        """
+        for _ in range(_ROUNDS):
+            claims = [c for c in await self._claims(action.name) if c.owners and not c.deleting]
+            if not claims:
+                break
+            for claim in claims:
+                await _tolerating_races(self._strip(claim))
+        await self._unprotect(action)
+
+    async def _detach(self, action: Action) -> Json | None:
+        assert action.claim is not None  # noqa: S101 - a Detach is built with its claim
+        return await _tolerating_races(self._strip(action.claim))
+
+    async def _strip(self, claim: NodeClaim) -> Json:
+        return await self._kube.patch(
+            f"{NODE_CLAIMS}/{claim.name}",
+            [
+                {"op": "test", "path": "/metadata/uid", "value": claim.uid},
+                {"op": "test", "path": "/metadata/ownerReferences", "value": list(claim.owners)},
+                {"op": "remove", "path": "/metadata/ownerReferences"},
+            ],
+        )
+
+    async def _reattach(self, action: Action) -> None:
+        """Give every live NodeClaim its reference back, so that the pool's deletion reaches it again."""
+        uid = action.live["metadata"]["uid"]
+        reference = {
+            "apiVersion": KARPENTER_API_VERSION,
+            "kind": "NodePool",
+            "name": action.name,
+            "uid": uid,
+            "blockOwnerDeletion": True,
+        }
+        for _ in range(_ROUNDS):
+            claims = [c for c in await self._claims(action.name) if not c.deleting and not c.owned_by(uid)]
+            for claim in claims:
+                await _tolerating_races(self._kube.patch(f"{NODE_CLAIMS}/{claim.name}", _referring(claim, reference)))
+            if not claims:
+                return
+
+    async def _unprotect(self, action: Action) -> Json | None:
+        live = await self._fresh(action)
+        if live is None or FINALIZER_PROTECT not in live["metadata"].get("finalizers", ()):
+            return live
+        return await self._kube.patch(f"{NODE_POOLS}/{action.name}", _without_finalizer(live, FINALIZER_PROTECT))
+
+    async def _release(self, action: Action) -> Json | None:
+        """Take our marks and finalizer off; the pool itself stays as it is."""
+        live = await self._fresh(action)
+        if live is None:
+            return None
+        meta = live["metadata"]
+        operations = _unchanged(live)
+        if meta.get("labels", {}).get(LABEL_MANAGED_BY) == FIELD_MANAGER:
+            operations.append(_remove(("metadata", "labels", LABEL_MANAGED_BY)))
+        if LABEL_PROFILE in meta.get("labels", {}):
+            operations.append(_remove(("metadata", "labels", LABEL_PROFILE)))
+        if ANNOTATION_PROFILE_UID in meta.get("annotations", {}):
+            operations.append(_remove(("metadata", "annotations", ANNOTATION_PROFILE_UID)))
+        if FINALIZER_PROTECT in meta.get("finalizers", ()):
+            operations += _without_finalizer(live, FINALIZER_PROTECT)
+        return await self._kube.patch(f"{NODE_POOLS}/{action.name}", operations)
+
+    async def _delete(self, action: Action) -> None:
+        await _tolerating_absence(self._kube.delete(f"{NODE_POOLS}/{action.name}", action.live["metadata"]["uid"]))
+
+    async def _fresh(self, action: Action) -> Json | None:
+        """Read the very pool that was planned for; None if it is gone."""
+        live = await _tolerating_absence(self._kube.get(f"{NODE_POOLS}/{action.name}"))
+        return live if live and live["metadata"]["uid"] == action.live["metadata"]["uid"] else None
+
+    async def _claims(self, pool: str) -> list[NodeClaim]:
+        answer = await self._kube.get(NODE_CLAIMS, labelSelector=f"{LABEL_NODEPOOL}={pool}")
+        return [NodeClaim.of(item) for item in answer["items"]]
+
+
+def _depends(action: Action, failed: Action) -> bool:
+    """Whether an action must not be tried after another failed."""
+    return action.target == failed.target or action.verb is Verb.LET_GO or failed.verb is Verb.HOLD
+
+
+async def _tolerating_races(request: Awaitable[Json]) -> Json | None:
+    """Ignore a lost race: the caller lists again, or the watch event leads to another pass."""
+    try:
+        return await request
+    except KubeError as error:
+        if error.retry is Retry.SOON and error.status in {404, 409, 422}:
+            return None
+        raise
+
+
+async def _tolerating_absence(request: Awaitable[T]) -> T | None:
+    try:
+        return await request
+    except KubeError as error:
+        if error.status in {404, 409}:
+            return None
+        raise
+
+
+def _referring(claim: NodeClaim, reference: Json) -> list[dict[str, Any]]:
+    owners = list(claim.owners)
+    same = [{"op": "test", "path": "/metadata/ownerReferences", "value": owners}] if owners else []
+    return [
+        {"op": "test", "path": "/metadata/uid", "value": claim.uid},
+        *same,
+        {"op": "add", "path": "/metadata/ownerReferences", "value": [*owners, reference]},
+    ]
+
+
+def _unchanged(live: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Guards that the object is the one, and as, the plan saw it."""
+    return [
+        {"op": "test", "path": f"/metadata/{key}", "value": live["metadata"][key]} for key in ("uid", "resourceVersion")
+    ]
+
+
+def _without_finalizer(live: Mapping[str, Any], finalizer: str) -> list[dict[str, Any]]:
+    at = f"/metadata/finalizers/{live['metadata']['finalizers'].index(finalizer)}"
+    return [
+        {"op": "test", "path": "/metadata/uid", "value": live["metadata"]["uid"]},
+        {"op": "test", "path": at, "value": finalizer},
+        {"op": "remove", "path": at},
+    ]
+
+
+def _remove(path: tuple[str, ...]) -> dict[str, Any]:
+    return {"op": "remove", "path": pointer(path)}
+
+
+def _removals(action: Action) -> list[dict[str, Any]]:
+    """Operations for undeclared fields; an undeclared list goes as a whole."""
+    paths: Iterable[str] = (
+        pointer(d.path[:-1] if isinstance(d.path[-1], Element) else d.path) for d in action.removals
+    )
+    return [{"op": "remove", "path": path} for path in dict.fromkeys(paths)]
+
+
+def _essence(action: Action) -> str:
+    return digest([action.verb, action.body])

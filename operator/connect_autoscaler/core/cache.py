@@ -1,0 +1,78 @@
+"""What the watches have shown, and what our own writes have given back since.
+
+Kopf's indices are complete before any handler runs, and follow the watch from then on. A write's answer is newer than
+the index until its event arrives; remembering it spares a pass that plans the same write twice. Resource versions
+are compared as integers: Kubernetes guarantees their order since 1.35, and etcd has always given it.
+"""
+
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Final, Generic, Protocol, TypeVar
+
+_TRUSTED: Final = 30.0
+"""Seconds after which the watch has certainly told what became of a write."""
+
+
+class Versioned(Protocol):
+    """Anything that was read from the API server."""
+
+    @property
+    def name(self) -> str:
+        """Name of the object."""
+
+    @property
+    def version(self) -> int:
+        """Its resourceVersion."""
+
+
+V = TypeVar("V", bound=Versioned)
+Index = Mapping[str, Iterable[V]]
+
+
+class Cache(Generic[V]):
+    """One cluster-scoped kind: an index of Kopf's, and our own writes on top."""
+
+    def __init__(self) -> None:
+        self._index: Index[V] = {}
+        self._written: Final[dict[str, tuple[V, float]]] = {}
+
+    def attach(self, index: Index[V]) -> None:
+        """Use an index; Kopf makes a new one each time it starts."""
+        self._index = index
+
+    def get(self, name: str) -> V | None:
+        """The newest known state; None: the object does not exist."""
+        indexed = max(self._index.get(name, ()), key=lambda o: o.version, default=None)
+        if name not in self._written:
+            return indexed
+        written, until = self._written[name]
+        if time.monotonic() > until or (indexed is not None and indexed.version >= written.version):
+            del self._written[name]
+            return indexed
+        return written
+
+    def __iter__(self) -> Iterator[V]:
+        return (found for name in {*self._index, *self._written} if (found := self.get(name)) is not None)
+
+    def wrote(self, thing: V) -> None:
+        """Remember what a write gave back."""
+        self._written[thing.name] = thing, time.monotonic() + _TRUSTED
+
+    def deleted(self, thing: V) -> None:
+        """Forget a write that a deletion has overtaken."""
+        if thing.name in self._written and self._written[thing.name][0].version <= thing.version:
+            del self._written[thing.name]
+
+
+class Raw(dict[str, Any]):
+    """A JSON object with the two facts that a cache needs."""
+
+    @property
+    def name(self) -> str:
+        """``metadata.name``."""
+        return str(self["metadata"]["name"])
+
+    @property
+    def version(self) -> int:
+        """``metadata.resourceVersion``."""
+        return int(self["metadata"]["resourceVersion"])

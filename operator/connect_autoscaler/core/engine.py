@@ -1,0 +1,120 @@
+"""Who is woken by what: watch events in, workers woken. No decision is taken here."""
+
+import asyncio
+import logging
+from dataclasses import replace
+from datetime import timedelta
+from itertools import chain
+
+from connect_autoscaler.api.conditions import Reason
+from connect_autoscaler.api.profile import Profile
+from connect_autoscaler.api.status import ProfileStatus
+from connect_autoscaler.core import report
+from connect_autoscaler.core.cache import Raw
+from connect_autoscaler.core.context import Context
+from connect_autoscaler.core.errors import KubeError
+from connect_autoscaler.core.kube import Kube
+from connect_autoscaler.core.model import Problem
+from connect_autoscaler.core.worker import Worker
+from connect_autoscaler.nodepools.claims import NodeClaim
+from connect_autoscaler.nodepools.ownership import Peer, mark
+
+log = logging.getLogger(__name__)
+
+
+class Engine:
+    """All workers of an operator, one per profile."""
+
+    def __init__(self, kube: Kube) -> None:
+        self.context = Context(kube)
+        self._workers: dict[str, Worker] = {}
+        self._seen: dict[str, object] = {}
+        self._side: set[asyncio.Task[None]] = set()
+
+    def profile_changed(self, profile: Profile) -> None:
+        """Start or wake the profile's worker, and wake the rivals of its claims."""
+        if profile.uid not in self._workers:
+            self._workers[profile.uid] = Worker(self.context, profile, self.wake_rivals)
+        self._workers[profile.uid].wake()
+
+    def profile_deleted(self, profile: Profile) -> None:
+        """End the profile's worker and let others have what it claimed."""
+        self.context.profiles.deleted(profile)
+        if worker := self._workers.pop(profile.uid, None):
+            worker.stop()
+        self.wake_rivals(profile)
+
+    def unreadable(self, body: Raw) -> None:
+        """A spec that this version's models refuse: another version's CRD is installed. Nothing is done to it."""
+        problem = Problem(Reason.INVALID, "The spec is not one of this version's; install the CRD that belongs to it")
+        bare = Profile.bare(body)
+        status = report.stopped(bare, [problem], self.context.clock())
+        if not report.same(bare.status, status):
+            task = asyncio.create_task(self._write_status(bare, status))
+            self._side.add(task)
+            task.add_done_callback(self._side.discard)
+
+    async def _write_status(self, profile: Profile, status: ProfileStatus) -> None:
+        try:
+            await self.context.write_status(profile, status)
+        except KubeError as error:
+            log.warning("profile %s: %s", profile.name, error)
+
+    def wake_rivals(self, profile: Profile) -> None:
+        """Wake every profile that claims a pool or a placement of this one."""
+        me = Peer.of(profile)
+        for peer in chain.from_iterable(self.context.peers.values()):
+            if peer.uid != me.uid and peer.rivals(me):
+                self._wake(peer.uid)
+
+    def pool_changed(self, pool: Raw, *, deleted: bool = False) -> None:
+        """Wake whoever owns the pool or asks for one of its name."""
+        if deleted:
+            self.context.pools.deleted(pool)
+            self._seen.pop(pool["metadata"]["uid"], None)
+        elif not self._news(pool["metadata"]["uid"], _decisive(pool)):
+            return
+        self._wake_for(pool.name, mark(pool)[1])
+
+    def claim_changed(self, claim: NodeClaim, *, deleted: bool = False) -> None:
+        """Wake whoever owns the NodeClaim's pool."""
+        if deleted:
+            self.context.claims.deleted(claim)
+            self._seen.pop(claim.uid, None)
+        elif not self._news(claim.uid, replace(claim, version=0)):
+            return
+        live = self.context.pools.get(claim.pool)
+        self._wake_for(claim.pool, mark(live)[1] if live else None)
+
+    def _news(self, uid: str, facts: object) -> bool:
+        """Whether an event tells something that decisions depend on; Karpenter counts nodes and pods all the time."""
+        before, self._seen[uid] = self._seen.get(uid), facts
+        return before != facts
+
+    def _wake_for(self, pool: str, owner: str | None) -> None:
+        for uid in {owner, *self.context.asking.get(pool, ())}:
+            self._wake(uid)
+
+    def _wake(self, uid: str | None) -> None:
+        if worker := self._workers.get(uid or ""):
+            worker.wake()
+
+    @property
+    def oldest_pass(self) -> timedelta:
+        """Time since the pass that is most overdue should have finished; zero if none is."""
+        return max((worker.overdue for worker in self._workers.values()), default=timedelta())
+
+    async def stop(self) -> None:
+        """End all workers at the next await; a pass under way is cancelled, its writes are whole or not at all."""
+        for worker in self._workers.values():
+            worker.stop()
+        await asyncio.gather(*(worker.task for worker in self._workers.values()), return_exceptions=True)
+        self._workers.clear()
+
+
+def _decisive(pool: Raw) -> object:
+    """All of a NodePool but its counters and the times of its conditions."""
+    meta = {k: v for k, v in pool["metadata"].items() if k not in {"resourceVersion", "managedFields"}}
+    conditions = pool.get("status", {}).get("conditions", ())
+    judged = [{k: v for k, v in condition.items() if k != "lastTransitionTime"} for condition in conditions]
+    return meta, pool["spec"], judged

@@ -1,0 +1,153 @@
+"""From what was seen to what is to be done. Pure: no I/O, no clock of its own.
+
+Stages: 1 a profile being deleted is let go; 2 refusals; 3 each pool on its own; 4 pools no longer asked for;
+5 mode, suspension and the profile's finalizer; 6 what waits gets a digest.
+"""
+
+from collections.abc import Iterator
+from datetime import datetime
+
+from connect_autoscaler.api.conditions import Reason
+from connect_autoscaler.api.names import ANNOTATION_APPROVE, FINALIZER_PROFILE, FINALIZER_PROTECT, KIND
+from connect_autoscaler.api.spec import Mode, PoolDeletion
+from connect_autoscaler.core import gates
+from connect_autoscaler.core.digest import digest
+from connect_autoscaler.core.model import Action, Json, Plan, PoolPlan, Snapshot, Verb
+from connect_autoscaler.core.pools import decide
+from connect_autoscaler.core.refusals import refusals
+from connect_autoscaler.nodepools.health import picked_up_by
+from connect_autoscaler.nodepools.ownership import Ownership, Peer, ownership
+from connect_autoscaler.nodepools.render import render
+
+Deferred = tuple[tuple[Action, Reason], ...]
+
+
+def plan(snapshot: Snapshot, now: datetime) -> Plan:
+    """Decide everything about one profile.
+
+    Args:
+        snapshot: What was gathered.
+        now: Time of the pass; decides on windows, fights and "not picked up".
+    """
+    profile, spec = snapshot.profile, snapshot.profile.spec
+    if profile.deleting:
+        return _farewell(snapshot)
+    problems = tuple(refusals(snapshot))
+
+    def pools(*, approved: bool) -> tuple[PoolPlan, ...]:
+        return tuple(decide(snapshot, pool, problems, now, approved=approved) for pool in profile.pools)
+
+    decided = pools(approved=False)
+    pending = _pending(decided)
+    if pending and pending == profile.annotations.get(ANNOTATION_APPROVE):
+        decided, pending = pools(approved=True), None
+    actions = tuple(action for pool in decided for action in pool.actions)
+    deferred = tuple(item for pool in decided for item in pool.deferred)
+    if not problems:
+        actions = (*actions, *_leftovers(snapshot))
+
+    if spec.mode is Mode.PLAN:
+        deferred = (*((action, Reason.PLAN_MODE) for action in actions), *deferred)
+        actions, pending = (), _digest(action for action, _ in deferred)
+    elif spec.suspend:
+        # What ends a protection is owed to the user even now: a pool deleted on purpose must take its nodes along.
+        actions = tuple(action for action in actions if action.verb in {Verb.REATTACH, Verb.UNPROTECT})
+    elif FINALIZER_PROFILE not in profile.finalizers and (actions or _owned(snapshot)) and not _slowed(snapshot):
+        actions = (Action(Verb.HOLD, _target(snapshot), live=profile.guard), *actions)
+    return Plan(decided, problems, actions, deferred, pending, _wake_at(snapshot, decided, deferred, now))
+
+
+def _slowed(snapshot: Snapshot) -> bool:
+    """Whether somebody strips our finalizer so fast that putting it back has to wait."""
+    return any(fight.slowed_until and fight.target == _target(snapshot) for fight in snapshot.fights)
+
+
+def _target(snapshot: Snapshot) -> str:
+    return f"{KIND}/{snapshot.profile.name}"
+
+
+def _farewell(snapshot: Snapshot) -> Plan:
+    """Let go of everything that a deleted profile owns.
+
+    Retain (and deletion while suspended or in mode Plan) leaves pools as they are, less marks and finalizer; Delete
+    deletes them. Either way the references go back on live NodeClaims first, and a protected pool that somebody is
+    deleting at this moment is saved first.
+    """
+    profile, spec = snapshot.profile, snapshot.profile.spec
+    if FINALIZER_PROFILE not in profile.finalizers:
+        return Plan(finished=True)
+    keep = spec.suspend or spec.mode is Mode.PLAN or spec.deletion_policy.node_pools is PoolDeletion.RETAIN
+    if keep and (rescues := tuple(_rescues(snapshot))):
+        return Plan(actions=rescues)
+    return Plan(
+        actions=(
+            *(action for live in _owned(snapshot).values() for action in _release(live, keep=keep)),
+            Action(Verb.LET_GO, _target(snapshot), live=profile.guard),
+        )
+    )
+
+
+def _rescues(snapshot: Snapshot) -> Iterator[Action]:
+    """Protected pools that are terminating, or gone while their nodes run on: put back before they are released."""
+    if snapshot.karpenter is None:
+        return
+    owned = _owned(snapshot)
+    for pool in snapshot.profile.pools:
+        if not (pool.managed and pool.spec.deletion_protection):
+            continue
+        live = owned.get(pool.name)
+        body = render(snapshot.profile, pool, snapshot.karpenter)
+        if live and _terminating(live) and FINALIZER_PROTECT in live["metadata"].get("finalizers", ()):
+            yield Action(Verb.RECOVER, f"NodePool/{pool.name}", body, live)
+        elif pool.name not in snapshot.pools and any(not c.deleting for c in snapshot.claims.get(pool.name, ())):
+            yield Action(Verb.CREATE, f"NodePool/{pool.name}", body)
+
+
+def _release(live: Json, *, keep: bool) -> Iterator[Action]:
+    target = f"NodePool/{live['metadata']['name']}"
+    yield Action(Verb.REATTACH, target, live=live)
+    yield Action(Verb.RELEASE, target, live=live)
+    if not keep and not _terminating(live):
+        yield Action(Verb.DELETE, target, live=live)
+
+
+def _terminating(live: Json) -> bool:
+    return "deletionTimestamp" in live["metadata"]
+
+
+def _owned(snapshot: Snapshot) -> dict[str, Json]:
+    me = Peer.of(snapshot.profile)
+    return {
+        name: live for name, live in snapshot.pools.items() if ownership(live, me, snapshot.peers) is Ownership.OURS
+    }
+
+
+def _leftovers(snapshot: Snapshot) -> Iterator[Action]:
+    """Let go of pools that carry our mark but that the profile names no more, or names as External."""
+    keep = snapshot.profile.spec.deletion_policy.node_pools is PoolDeletion.RETAIN
+    wanted = {pool.name for pool in snapshot.profile.pools if pool.managed}
+    for name, live in _owned(snapshot).items():
+        if name not in wanted:
+            yield from _release(live, keep=keep)
+
+
+def _pending(decided: tuple[PoolPlan, ...]) -> str | None:
+    return _digest(action for pool in decided for action, _ in pool.deferred)
+
+
+def _digest(actions: Iterator[Action]) -> str | None:
+    """Name a set of pending actions: what they do, not how many nodes are concerned at the moment."""
+    essence = [[a.verb, a.target, list(a.fields), a.disruption, a.digest] for a in actions]
+    return digest(essence) if essence else None
+
+
+def _wake_at(snapshot: Snapshot, decided: tuple[PoolPlan, ...], deferred: Deferred, now: datetime) -> datetime | None:
+    times = [fight.slowed_until for fight in snapshot.fights]
+    times += [
+        picked_up_by(pool.live)
+        for pool in decided
+        if pool.live and pool.health and pool.health.reason is Reason.PROGRESSING
+    ]
+    if any(reason is Reason.OUTSIDE_WINDOW for _, reason in deferred):
+        times.append(gates.next_opening(snapshot.profile.spec.disruptions.windows, now))
+    return min((time for time in times if time and time > now), default=None)

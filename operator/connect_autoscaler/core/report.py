@@ -1,0 +1,187 @@
+"""From snapshot, plan and results to the status that is written. Pure."""
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Final
+
+from connect_autoscaler.api.conditions import ConditionType, Reason, merge
+from connect_autoscaler.api.names import ANNOTATION_REQUESTED_AT
+from connect_autoscaler.api.pools import Role
+from connect_autoscaler.api.profile import Profile
+from connect_autoscaler.api.spec import Mode
+from connect_autoscaler.api.status import (
+    Condition,
+    ConditionStatus,
+    DriftStatus,
+    EffectivePolicies,
+    Heals,
+    NodePoolStatus,
+    PlannedAction,
+    ProfileStatus,
+    RenderedRequirement,
+    clip,
+)
+from connect_autoscaler.core.drift import drift, unsettled
+from connect_autoscaler.core.model import Json, Outcome, Plan, PoolPlan, Problem, Snapshot, Verb
+from connect_autoscaler.core.verdicts import conditions, halted, pool_health
+from connect_autoscaler.nodepools.health import Health
+from connect_autoscaler.nodepools.ownership import mark
+
+_ANNOTATION_LENGTH: Final = 256
+
+
+def status(snapshot: Snapshot, plan: Plan, outcome: Outcome, now: datetime) -> ProfileStatus:
+    """Derive the whole status of a pass.
+
+    Args:
+        snapshot: What was seen before acting.
+        plan: What was decided.
+        outcome: What became of it.
+        now: Time of the pass.
+    """
+    now = now.replace(microsecond=0)
+    profile = snapshot.profile
+    known = snapshot.known
+    found = drift(snapshot, plan, outcome, now)
+    healed = sum(1 for action in outcome.done if action.drift)
+    heals = known.heals or Heals()
+    policy = profile.spec.drift_policy
+    return ProfileStatus(
+        observed_generation=profile.generation,
+        conditions=merge(
+            profile.status.conditions,
+            conditions(snapshot, plan, outcome, found, now),
+            generation=profile.generation,
+            now=now,
+        ),
+        mode=EffectivePolicies(
+            node_pools=_effective(profile, policy.node_pools), release=_effective(profile, policy.release)
+        ),
+        last_check_time=now,
+        last_handled_reconcile_at=requested_at(profile),
+        server=_nodes(snapshot, Role.SERVER),
+        content=_nodes(snapshot, Role.CONTENT),
+        node_pools=tuple(_pool(snapshot, pool, outcome, now) for pool in plan.pools),
+        plan=tuple(
+            PlannedAction(
+                action=action.verb,
+                target=action.target,
+                fields=action.fields,
+                disruption=action.disruption,
+                node_claims=action.node_claims or None,
+                reason=reason,
+            )
+            for action, reason in plan.deferred
+        ),
+        plan_digest=plan.digest,
+        drift=found,
+        heals=Heals(total=heals.total + healed, last_time=now if healed else heals.last_time),
+    )
+
+
+def stopped(profile: Profile, problems: Iterable[Problem], now: datetime) -> ProfileStatus:
+    """The status of a pass that could not be made, or of a deletion that cannot be finished: the rest stays as it was.
+
+    Args:
+        profile: The profile with its last status.
+        problems: What is in the way, at least one; the most fundamental first.
+        now: Time of the pass.
+    """
+    now = now.replace(microsecond=0)
+    return profile.status.model_copy(
+        update={
+            "observed_generation": profile.generation,
+            "conditions": merge(profile.status.conditions, halted(problems), generation=profile.generation, now=now),
+            "last_check_time": now,
+        }
+    )
+
+
+def _pool(snapshot: Snapshot, decided: PoolPlan, outcome: Outcome, now: datetime) -> NodePoolStatus:
+    name = decided.pool.name
+    live = outcome.pools.get(name) or decided.live
+    verdict = pool_health(decided, outcome, now)
+    claims = snapshot.claims.get(name, ())
+    alive = [claim for claim in claims if not claim.deleting]
+    expiries = sorted(claim.expires for claim in alive if claim.expires)
+    uid = live["metadata"]["uid"] if live else ""
+    terminating = live is not None and "deletionTimestamp" in live["metadata"]
+    lost = [c for c in claims if c.deleting and (terminating or not c.owned_by(uid)) and c.owners]
+    return NodePoolStatus(
+        name=name,
+        role=decided.pool.role,
+        management=decided.pool.spec.management,
+        generation=live["metadata"]["generation"] if live else None,
+        ready=verdict.ready if verdict else ConditionStatus.FALSE,
+        reason=verdict.reason if verdict else Reason.POOL_MISSING,
+        message=_message(name, verdict, len(lost)),
+        nodes=len(alive),
+        outdated_nodes=decided.outdated,
+        drifted_node_claims=sum(claim.drifted for claim in alive),
+        expiring_node_claims=len(expiries),
+        lost_node_claims=len(lost),
+        next_expiry=expiries[0] if expiries else None,
+        owned=live is not None and mark(live)[1] == snapshot.profile.uid,
+        spec_hash=_recorded(snapshot, decided, outcome),
+        requirements=_requirements(live),
+    )
+
+
+def _message(name: str, verdict: Health | None, lost: int) -> str:
+    text = verdict.message if verdict else f"NodePool {name} does not exist"
+    return f"{text}; {lost} NodeClaims were deleted with it and cannot be saved" if lost else text
+
+
+def _recorded(snapshot: Snapshot, decided: PoolPlan, outcome: Outcome) -> str | None:
+    """Digest of what the pool was last brought to; it tells later differences from changes of the profile."""
+    name = decided.pool.name
+    applied = any(a.name == name and a.verb in {Verb.APPLY, Verb.CREATE} for a in outcome.done)
+    if decided.digest and decided.pool.managed and ((applied and not decided.deferred) or decided.in_sync):
+        return decided.digest
+    return next((pool.spec_hash for pool in snapshot.known.node_pools if pool.name == name), None)
+
+
+def _requirements(live: Json | None) -> tuple[RenderedRequirement, ...]:
+    if live is None:
+        return ()
+    return tuple(RenderedRequirement.model_validate(r) for r in live["spec"]["template"]["spec"]["requirements"])
+
+
+def _nodes(snapshot: Snapshot, role: Role) -> str:
+    """``ready/all`` NodeClaims of a role, for the printer columns."""
+    names = {pool.name for pool in snapshot.profile.pools if pool.role is role}
+    claims = [c for name in names for c in snapshot.claims.get(name, ()) if not c.deleting]
+    return f"{sum(claim.ready for claim in claims)}/{len(claims)}"
+
+
+def _effective(profile: Profile, policy: str) -> str:
+    spec = profile.spec
+    return "Plan" if spec.mode is Mode.PLAN else "Suspended" if spec.suspend else str(policy)
+
+
+def requested_at(profile: Profile) -> str | None:
+    """The reconcile request of the profile's annotation, cut as status holds it."""
+    value = profile.annotations.get(ANNOTATION_REQUESTED_AT)
+    return clip(value, _ANNOTATION_LENGTH) if value is not None else None
+
+
+def same(old: ProfileStatus, new: ProfileStatus) -> bool:
+    """Whether two statuses say the same; times that move with every look do not count."""
+    return _essence(old) == _essence(new)
+
+
+def _essence(status: ProfileStatus) -> ProfileStatus:
+    return status.model_copy(update={"last_check_time": None, "drift": unsettled(status.drift or DriftStatus())})
+
+
+def urgent(old: ProfileStatus, new: ProfileStatus) -> bool:
+    """Whether a status must be written at once: the first of all, and every final transition."""
+    if not old.conditions:
+        return True
+    if new.condition(ConditionType.RECONCILING):
+        return False
+    return old.observed_generation != new.observed_generation or _states(old.conditions) != _states(new.conditions)
+
+
+def _states(conditions: Iterable[Condition]) -> list[tuple[str, str, str]]:
+    return [(c.type, c.status, c.reason) for c in conditions]

@@ -1,0 +1,175 @@
+"""Every condition of a profile, derived from snapshot, plan and results; none is set anywhere else. Pure."""
+
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from typing import Final, NamedTuple
+
+from connect_autoscaler.api.conditions import ConditionType, Reason
+from connect_autoscaler.api.names import ANNOTATION_APPROVE
+from connect_autoscaler.api.spec import Mode
+from connect_autoscaler.api.status import Condition, ConditionStatus, DriftAction, DriftStatus
+from connect_autoscaler.core.errors import Retry
+from connect_autoscaler.core.model import Outcome, Plan, PoolPlan, Problem, Snapshot
+from connect_autoscaler.core.refusals import release_problem
+from connect_autoscaler.nodepools.health import Health, health
+
+_TRUE: Final = ConditionStatus.TRUE
+_FALSE: Final = ConditionStatus.FALSE
+_UNKNOWN: Final = ConditionStatus.UNKNOWN
+
+
+class Verdict(NamedTuple):
+    """A condition before it has a type."""
+
+    status: ConditionStatus
+    reason: Reason
+    message: str
+
+
+def conditions(
+    snapshot: Snapshot, plan: Plan, outcome: Outcome, drift: DriftStatus, now: datetime
+) -> Iterator[Condition]:
+    """Derive every condition of the profile."""
+    problems = tuple(_problems(snapshot, plan, outcome))
+    pools = _node_pools_ready(snapshot, plan, outcome, problems, now)
+    release = release_problem(snapshot)
+    ready = _ready(snapshot, plan, pools, release, drift)
+    spec = snapshot.profile.spec
+    yield _condition(ConditionType.READY, ready)
+    yield _condition(ConditionType.NODE_POOLS_READY, pools)
+    if release:
+        yield _condition(ConditionType.RELEASE_CONFIGURED, Verdict(_FALSE, release.reason, release.message))
+    yield _condition(ConditionType.DRIFTED, _drifted(snapshot, drift))
+    stalled = next((p for p in (*problems, *((release,) if release else ())) if p.stalled), None)
+    if stalled:
+        yield _condition(ConditionType.STALLED, Verdict(_TRUE, stalled.reason, stalled.message))
+    elif ready.status is _UNKNOWN:
+        yield _condition(ConditionType.RECONCILING, Verdict(_TRUE, ready.reason, ready.message))
+    if spec.suspend:
+        message = "Nothing is written but status; set spec.suspend: false to resume"
+        yield _condition(ConditionType.SUSPENDED, Verdict(_TRUE, Reason.SUSPEND_REQUESTED, message))
+    if snapshot.fights:
+        yield _condition(ConditionType.FIGHTING, _fighting(snapshot))
+
+
+def halted(problems: Iterable[Problem]) -> Iterator[Condition]:
+    """Conditions of a pass that could not be made; the first problem gives the reason."""
+    found = tuple(problems)
+    message = "; ".join(dict.fromkeys(problem.message for problem in found))
+    stalled = found[0].stalled
+    verdict = Verdict(_FALSE if stalled else _UNKNOWN, found[0].reason, message)
+    yield _condition(ConditionType.READY, verdict)
+    yield _condition(ConditionType.NODE_POOLS_READY, verdict)
+    yield _condition(ConditionType.DRIFTED, Verdict(_UNKNOWN, Reason.CHECK_FAILED, message))
+    abnormal = ConditionType.STALLED if stalled else ConditionType.RECONCILING
+    yield _condition(abnormal, Verdict(_TRUE, found[0].reason, message))
+
+
+def _condition(kind: ConditionType, verdict: Verdict) -> Condition:
+    return Condition(type=kind, status=verdict.status, reason=verdict.reason, message=verdict.message)
+
+
+def _problems(snapshot: Snapshot, plan: Plan, outcome: Outcome) -> Iterator[Problem]:
+    """Everything in the way, most fundamental first."""
+    yield from plan.problems
+    for _, error in outcome.failed:
+        if error.retry is not Retry.SOON:
+            yield Problem(error.reason, error.message, stalled=error.retry is Retry.USER)
+    for pool in plan.pools:
+        if pool.problem:
+            yield pool.problem
+    spec = snapshot.profile.spec
+    if not plan.problems and (spec.mode is Mode.PLAN or spec.suspend):
+        missing = [p.pool.name for p in plan.pools if p.pool.managed and p.live is None]
+        if missing:
+            reason = Reason.PLAN_MODE if spec.mode is Mode.PLAN else Reason.SUSPEND_REQUESTED
+            yield Problem(reason, f"NodePool {', '.join(missing)} does not exist and is not created now", stalled=False)
+
+
+def _node_pools_ready(
+    snapshot: Snapshot, plan: Plan, outcome: Outcome, problems: tuple[Problem, ...], now: datetime
+) -> Verdict:
+    if problems:
+        return Verdict(_FALSE, problems[0].reason, "; ".join(dict.fromkeys(p.message for p in problems)))
+    if soon := [error for _, error in outcome.failed if error.retry is Retry.SOON]:
+        return Verdict(_UNKNOWN, soon[0].reason, soon[0].message)
+    # Until Karpenter has judged what this generation asks for, its old verdict proves nothing.
+    before = snapshot.profile.status.condition(ConditionType.NODE_POOLS_READY)
+    settled = (
+        snapshot.profile.status.observed_generation == snapshot.profile.generation
+        and before is not None
+        and before.status is _TRUE
+    )
+    waiting = []
+    for pool in plan.pools:
+        verdict = pool_health(pool, outcome, now)
+        if verdict is None or verdict.ready is _UNKNOWN:
+            waiting.append(pool.pool.name)
+        elif verdict.ready is _FALSE:
+            return Verdict(_FALSE, verdict.reason, verdict.message)
+        elif not verdict.current and not settled:
+            waiting.append(pool.pool.name)
+    if waiting:
+        message = "Waiting for Karpenter to report the NodePools Ready"
+        return Verdict(_UNKNOWN, Reason.WAITING_FOR_NODE_POOLS, message)
+    names = ", ".join(pool.pool.name for pool in plan.pools)
+    return Verdict(_TRUE, Reason.ALL_READY, f"Karpenter reports {names} Ready")
+
+
+def pool_health(pool: PoolPlan, outcome: Outcome, now: datetime) -> Health | None:
+    """What Karpenter says of a pool, as our own writes left it; None: the pool does not exist."""
+    written = outcome.pools.get(pool.pool.name)
+    return health(written, now) if written else pool.health
+
+
+def _ready(snapshot: Snapshot, plan: Plan, pools: Verdict, release: Problem | None, drift: DriftStatus) -> Verdict:
+    broken = [f"{pool.pool.name}{pointer}" for pool in plan.pools for pointer in pool.broken]
+    if pools.status is not _TRUE:
+        return pools
+    if broken:
+        message = f"Not as the protection needs it, and not being corrected: {', '.join(broken)}"
+        return Verdict(_FALSE, Reason.GUARANTEE_BROKEN, message)
+    if release:
+        return Verdict(_FALSE, release.reason, release.message)
+    if any(not action.drift for action, _ in plan.deferred):
+        return Verdict(_FALSE, Reason.DEFERRED, _deferred(snapshot, plan))
+    if found := _open(drift):
+        return Verdict(_TRUE, Reason.IN_SYNC, f"The NodePools protect the server; {found} differ, see Drifted")
+    return Verdict(_TRUE, Reason.IN_SYNC, "All NodePools are as the profile asks, and Ready")
+
+
+def _open(drift: DriftStatus) -> int:
+    return sum(item.action in {DriftAction.DEFERRED, DriftAction.REPORTED} for item in drift.items)
+
+
+def _deferred(snapshot: Snapshot, plan: Plan) -> str:
+    action, reason = plan.deferred[0]
+    if plan.digest is None or snapshot.profile.spec.mode is Mode.PLAN:
+        return f"{action.verb} of {action.target} waits: {reason.explain}"
+    return (
+        f"{action.verb} of {action.target} would replace {action.node_claims} nodes. {reason.explain} To start it now: "
+        f"kubectl annotate --overwrite cap {snapshot.profile.name} {ANNOTATION_APPROVE}={plan.digest}"
+    )
+
+
+def _drifted(snapshot: Snapshot, drift: DriftStatus) -> Verdict:
+    if snapshot.karpenter is None:
+        return Verdict(_UNKNOWN, Reason.CHECK_FAILED, "There is nothing to compare without Karpenter's NodePool CRD")
+    open_items = [item for item in drift.items if item.action in {DriftAction.DEFERRED, DriftAction.REPORTED}]
+    if open_items:
+        first = open_items[0]
+        more = f" and {len(open_items) - 1} more" if len(open_items) > 1 else ""
+        by = f", changed by {first.manager}" if first.manager else ""
+        return Verdict(_TRUE, Reason.DRIFT_DETECTED, f"{first.target}{first.path} differs{more} ({first.action}{by})")
+    return Verdict(_FALSE, Reason.NO_DRIFT_DETECTED, "Live NodePools are as the profile asks")
+
+
+def _fighting(snapshot: Snapshot) -> Verdict:
+    opponents = sorted({fight.manager.replace("unknown", "Somebody unknown") for fight in snapshot.fights})
+    fields = sorted({f"{fight.target}{fight.pointer}" for fight in snapshot.fights if fight.pointer})
+    return Verdict(
+        _TRUE,
+        Reason.FIGHT_DETECTED,
+        f"{', '.join(opponents)} keeps changing {', '.join(fields) or snapshot.fights[0].target}; "
+        "it is now corrected once a minute. Stop the other writer, or list it in spec.driftPolicy.ignore",
+    )

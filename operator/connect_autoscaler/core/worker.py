@@ -1,0 +1,250 @@
+"""The loop of one profile: the only writer of what that profile owns.
+
+Level-triggered: a pass gathers everything and needs to know nothing of what woke it. Single writer: passes of one
+profile never overlap. An error costs a delay, never the loop.
+"""
+
+import asyncio
+import contextlib
+import logging
+import random
+from collections import deque
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
+from itertools import chain
+from typing import Final
+
+from connect_autoscaler.api.conditions import Reason
+from connect_autoscaler.api.profile import Profile
+from connect_autoscaler.api.status import Disruption, ProfileStatus
+from connect_autoscaler.core import report
+from connect_autoscaler.core.act import Actor
+from connect_autoscaler.core.context import Context
+from connect_autoscaler.core.errors import KubeError, Retry
+from connect_autoscaler.core.events import corrections
+from connect_autoscaler.core.fights import Fights
+from connect_autoscaler.core.model import Outcome, Plan, Problem, Snapshot, Verb
+from connect_autoscaler.core.plan import plan
+from connect_autoscaler.core.pools import OWNER_REFERENCES
+from connect_autoscaler.nodepools.claims import NodeClaim
+from connect_autoscaler.nodepools.ownership import Peer
+
+log = logging.getLogger(__name__)
+
+_HOLD: Final = timedelta(seconds=2)
+"""How long a status that is about to change again may wait; transitions that are final are written at once."""
+_BURST: Final = 5
+"""Status writes in a row before even final transitions wait: somebody else may be writing it too."""
+_BACKOFF: Final = (0.1, 0.5, 1, 2, 5, 10, 30, 60)
+_LATER: Final = 10.0
+"""Seconds between looks at something that nobody announces, such as a missing NodeClass."""
+_USER: Final = 60.0
+"""Seconds between attempts at something that the API server refused; an event or a change tries it sooner."""
+_JITTER: Final = 0.1
+_NOTHING_DUE: Final = 3600.0
+
+
+class Worker:
+    """The loop of one profile. Never ends by itself, never dies of an error."""
+
+    def __init__(self, context: Context, profile: Profile, claims_changed: Callable[[Profile], None]) -> None:
+        """Start the loop.
+
+        Args:
+            context: What workers share.
+            profile: The profile as first seen; the worker goes by its uid.
+            claims_changed: Told of each new generation, since it may claim other pools.
+        """
+        self._context, self._name, self._uid, self._claims_changed = context, profile.name, profile.uid, claims_changed
+        self._actor = Actor(context.kube, context.wrote)
+        self._fights = Fights()
+        self._woken = asyncio.Event()
+        self._deadline: datetime | None = context.clock()
+        self._handled: tuple[int, str | None] | None = None
+        self._draft: ProfileStatus | None = None
+        self._pending: datetime | None = None
+        self._disruptive: list[datetime] = []
+        self._failures = 0
+        self._quiet_until = context.clock()
+        self._written: deque[datetime] = deque(maxlen=_BURST)
+        self.task = asyncio.create_task(self._run(), name=f"profile {profile.name}")
+
+    def wake(self) -> None:
+        """Have a pass soon."""
+        if not self._woken.is_set():
+            self._woken.set()
+            self._deadline = min(self._deadline or self._context.clock(), self._context.clock())
+
+    def stop(self) -> None:
+        """End the loop."""
+        self.task.cancel()
+
+    @property
+    def overdue(self) -> timedelta:
+        """How long ago a pass should have begun, or began and has not finished."""
+        return max(self._context.clock() - self._deadline, timedelta()) if self._deadline else timedelta()
+
+    async def _run(self) -> None:
+        delay = 0.0
+        while True:
+            try:
+                async with asyncio.timeout(delay):
+                    await self._woken.wait()
+            except TimeoutError:
+                pass
+            await asyncio.sleep((self._quiet_until - self._context.clock()).total_seconds())
+            self._woken.clear()
+            try:
+                delay = await self._pass()
+            except KubeError as error:
+                delay = self._retry(error)
+                log.warning("profile %s: %s; trying again in %.1f s", self._name, error, delay)
+            except Exception:
+                # The last line of defence: a fault of ours costs a delay, never the worker.
+                delay = self._back_off()
+                log.exception("profile %s: pass failed; trying again in %.1f s", self._name, delay)
+                await self._confess()
+            self._deadline = self._context.clock() + timedelta(seconds=delay)
+
+    async def _pass(self) -> float:
+        """Gather, plan, act, report. Gives the seconds until the next pass is due."""
+        now = self._context.clock()
+        profile = self._context.profiles.get(self._name)
+        if profile is None or profile.uid != self._uid:
+            return _NOTHING_DUE
+        self._note_request(profile)
+        try:
+            snapshot = await self._gather(profile, now)
+        except KubeError as error:
+            if error.retry is Retry.SOON:
+                raise
+            await self._publish(profile, report.stopped(profile, [_problem(error)], now), now)
+            return self._retry(error)
+        decided = plan(snapshot, now)
+        if decided.finished:
+            return _NOTHING_DUE
+        outcome = await self._actor.act(decided, now)
+        if not outcome.failed:
+            self._failures = 0
+        self._remember(decided, outcome, now)
+        self._context.recorder.post(profile, corrections(outcome))
+        if not profile.deleting:
+            status = report.status(snapshot, decided, outcome, now)
+        elif outcome.failed:
+            status = report.stopped(profile, [_problem(error) for _, error in outcome.failed], now)
+        else:
+            return self._next(profile, decided, outcome, now)
+        wait = await self._publish(profile, status, now)
+        return min(self._next(profile, decided, outcome, now), wait)
+
+    async def _confess(self) -> None:
+        """Say in status that the operator itself is at fault; best effort."""
+        profile = self._context.profiles.get(self._name)
+        if profile is not None:
+            fault = Problem(Reason.INTERNAL_ERROR, "The operator failed; its log has the details, please report it")
+            with contextlib.suppress(KubeError):
+                now = self._context.clock()
+                await self._publish(profile, report.stopped(profile, [fault], now), now)
+
+    def _note_request(self, profile: Profile) -> None:
+        """A new generation or a request to reconcile forgets fights and refusals and looks everything up afresh."""
+        key = (profile.generation, report.requested_at(profile))
+        if self._handled != key:
+            if self._handled is not None:
+                self._fights.reset()
+                self._actor.forget_refusals()
+                self._context.lookups.forget()
+            self._claims_changed(profile)
+            self._handled = key
+
+    async def _gather(self, profile: Profile, now: datetime) -> Snapshot:
+        context = self._context
+        refs = {pool.node_class_key for pool in profile.pools if pool.managed}
+        peers = [peer for peer in chain.from_iterable(context.peers.values()) if peer.uid != profile.uid]
+        me = Peer.of(profile)
+        names = {pool.name for pool in profile.pools}
+        names.update(context.marked.get(profile.name, ()), context.marked.get(profile.uid, ()))
+        names.update(name for peer in peers if peer.rivals(me) for name in peer.pools)
+        self._disruptive = [time for time in self._disruptive if now - time < timedelta(days=1)]
+        return Snapshot(
+            profile=profile,
+            karpenter=await context.lookups.karpenter(),
+            node_classes={ref: await context.lookups.node_class(ref) for ref in refs},
+            pools={name: pool for name in names if (pool := context.pools.get(name)) is not None},
+            claims={name: tuple(self._claims(name)) for name in names},
+            peers=tuple(peers),
+            fights=self._fights.active(now),
+            draft=self._draft,
+            corrections_today=len(self._disruptive),
+        )
+
+    def _claims(self, pool: str) -> Iterator[NodeClaim]:
+        for name in self._context.members.get(pool, ()):
+            claim = self._context.claims.get(name)
+            if claim is not None:
+                yield claim
+
+    def _remember(self, decided: Plan, outcome: Outcome, now: datetime) -> None:
+        """Count corrections: for fights, and for the daily limit of those that replace nodes."""
+        authors = {(f.target, f.difference.pointer): f.author.manager for pool in decided.pools for f in pool.findings}
+        for action in outcome.done:
+            if action.verb is Verb.DETACH:
+                self._fights.record(action.target, {OWNER_REFERENCES: "unknown"}, now)
+            elif action.verb is Verb.HOLD:
+                self._fights.record(action.target, {"/metadata/finalizers": "unknown"}, now)
+            elif action.drift:
+                pointers = {field: authors.get((action.target, field), "unknown") for field in action.fields}
+                self._fights.record(action.target, pointers, now)
+                if action.disruption is Disruption.REPLACES_NODES:
+                    self._disruptive.append(now)
+
+    async def _publish(self, profile: Profile, status: ProfileStatus, now: datetime) -> float:
+        """Write the status if it says something new. Gives the seconds after which a held one is due."""
+        self._draft = status
+        if report.same(profile.status, status):
+            self._draft = self._pending = None
+            return _NOTHING_DUE
+        self._pending = self._pending or now
+        due = self._pending + _HOLD
+        calm = len(self._written) < _BURST or now - self._written[0] > _BURST * _HOLD
+        if now < due and not (calm and report.urgent(profile.status, status)):
+            return (due - now).total_seconds()
+        await self._context.write_status(profile, status)
+        self._written.append(now)
+        self._draft = self._pending = None
+        return _NOTHING_DUE
+
+    def _next(self, profile: Profile, decided: Plan, outcome: Outcome, now: datetime) -> float:
+        """Seconds until time alone, or a failure, calls for another pass."""
+        resync = profile.spec.resync.total_seconds() * random.uniform(1 - _JITTER, 1 + _JITTER)  # noqa: S311
+        times = [resync]
+        if decided.wake_at:
+            times.append(max((decided.wake_at - now).total_seconds(), 0.0))
+        problems = (*decided.problems, *(pool.problem for pool in decided.pools))
+        if any(problem and not problem.stalled for problem in problems):
+            times.append(_LATER)
+        times += [self._retry(error) for _, error in outcome.failed]
+        return min(times)
+
+    def _retry(self, error: KubeError) -> float:
+        """Seconds to wait after an error, by its kind; never less than the API server asked for."""
+        match error.retry:
+            case Retry.SOON:
+                delay = self._back_off()
+            case Retry.LATER:
+                delay = _LATER
+            case Retry.USER:
+                delay = _USER
+        delay = max(delay, error.retry_after or 0.0)
+        if error.reason in {Reason.THROTTLED, Reason.API_UNAVAILABLE}:
+            self._quiet_until = self._context.clock() + timedelta(seconds=delay)
+        return delay
+
+    def _back_off(self) -> float:
+        delay = _BACKOFF[min(self._failures, len(_BACKOFF) - 1)]
+        self._failures += 1
+        return delay * random.uniform(1.0, 1.0 + _JITTER)  # noqa: S311
+
+
+def _problem(error: KubeError) -> Problem:
+    return Problem(error.reason, error.message, stalled=error.retry is not Retry.SOON)

@@ -1,0 +1,117 @@
+"""Kopf's side of the operator: caches and wake-up calls. No decision is taken and nothing is written here."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import kopf
+from pydantic import ValidationError
+
+from connect_autoscaler.api.names import GROUP, KARPENTER_GROUP, KARPENTER_VERSION, LABEL_NODEPOOL, PLURAL, VERSION
+from connect_autoscaler.api.profile import Profile
+from connect_autoscaler.core.cache import Raw
+from connect_autoscaler.core.engine import Engine
+from connect_autoscaler.nodepools.claims import NodeClaim
+from connect_autoscaler.nodepools.ownership import Peer, mark
+
+_PROFILES: Final = (GROUP, VERSION, PLURAL)
+_NODE_POOLS: Final = (KARPENTER_GROUP, KARPENTER_VERSION, "nodepools")
+_NODE_CLAIMS: Final = (KARPENTER_GROUP, KARPENTER_VERSION, "nodeclaims")
+_INDICES: Final = ("profiles", "peers", "asking", "pools", "marked", "claims", "members")
+_RELOGIN: Final = timedelta(minutes=5)
+
+
+def registry(engine: Engine, ended: asyncio.Event, *, karpenter: bool) -> kopf.OperatorRegistry:  # noqa: C901 - one line a handler
+    """Register everything Kopf has to do for an engine.
+
+    Args:
+        engine: Told of every event.
+        ended: Kopf's stop flag; set on the way out too, since Kopf's own waiter for it delays the exit by 5 s.
+        karpenter: Whether Karpenter's kinds exist; Kopf cannot watch a kind that does not.
+    """
+    made = kopf.OperatorRegistry()
+
+    @kopf.on.login(registry=made)
+    async def login(**_: Any) -> kopf.ConnectionInfo:
+        return kopf.ConnectionInfo(**await engine.context.kube.credentials(), expiration=datetime.now(UTC) + _RELOGIN)
+
+    @kopf.on.startup(registry=made)
+    async def startup(**kwargs: Any) -> None:
+        engine.context.attach({name: kwargs[name] for name in _INDICES if name in kwargs})
+
+    @kopf.on.cleanup(registry=made)
+    async def cleanup(**_: Any) -> None:
+        ended.set()
+        await engine.stop()
+
+    @kopf.index(*_PROFILES, id="profiles", registry=made)
+    def profiles(body: kopf.Body, **_: Any) -> dict[str, Profile] | None:
+        parsed = _parse(body)
+        return {parsed.name: parsed} if parsed else None
+
+    @kopf.index(*_PROFILES, id="peers", registry=made)
+    def peers(body: kopf.Body, **_: Any) -> dict[str, Peer] | None:
+        parsed = _parse(body)
+        return {parsed.name: Peer.of(parsed)} if parsed else None
+
+    @kopf.index(*_PROFILES, id="asking", registry=made)
+    def asking(body: kopf.Body, **_: Any) -> dict[str, str] | None:
+        parsed = _parse(body)
+        return {pool.name: parsed.uid for pool in parsed.pools} if parsed else None
+
+    @kopf.on.event(*_PROFILES, registry=made)
+    async def profile_event(event: kopf.RawEvent, body: kopf.Body, **_: Any) -> None:
+        if (profile := _parse(body)) is None:
+            engine.unreadable(Raw(body))
+        elif event["type"] == "DELETED":
+            engine.profile_deleted(profile)
+        else:
+            engine.profile_changed(profile)
+
+    if karpenter:
+
+        @kopf.index(*_NODE_POOLS, id="pools", registry=made)
+        def pools(body: kopf.Body, **_: Any) -> dict[str, Raw]:
+            return {body["metadata"]["name"]: Raw(body)}
+
+        @kopf.index(*_NODE_POOLS, id="marked", registry=made)
+        def marked(body: kopf.Body, **_: Any) -> dict[str, str]:
+            return {by: body["metadata"]["name"] for by in mark(body) if by}
+
+        @kopf.on.event(*_NODE_POOLS, registry=made)
+        async def pool_event(event: kopf.RawEvent, body: kopf.Body, **_: Any) -> None:
+            engine.pool_changed(Raw(body), deleted=event["type"] == "DELETED")
+
+        @kopf.index(*_NODE_CLAIMS, id="claims", registry=made)
+        def claims(body: kopf.Body, **_: Any) -> dict[str, NodeClaim]:
+            return {body["metadata"]["name"]: NodeClaim.of(body)}
+
+        @kopf.index(*_NODE_CLAIMS, id="members", registry=made)
+        def members(body: kopf.Body, **_: Any) -> dict[str, str]:
+            return {body["metadata"].get("labels", {}).get(LABEL_NODEPOOL, ""): body["metadata"]["name"]}
+
+        @kopf.on.event(*_NODE_CLAIMS, registry=made)
+        async def claim_event(event: kopf.RawEvent, body: kopf.Body, **_: Any) -> None:
+            engine.claim_changed(NodeClaim.of(body), deleted=event["type"] == "DELETED")
+
+    return made
+
+
+def _parse(body: kopf.Body) -> Profile | None:
+    try:
+        return Profile.of(body)
+    except ValidationError:
+        return None
+
+
+def settings() -> kopf.OperatorSettings:
+    """Kopf as a source of events: no scanning of CRDs, no events, no peering, no annotations of its own."""
+    made = kopf.OperatorSettings()
+    made.scanning.disabled = True
+    made.posting.enabled = False
+    made.peering.standalone = True
+    made.watching.connect_timeout = 10
+    made.networking.connect_timeout = 5
+    made.networking.request_timeout = 30
+    made.process.ultimate_exiting_timeout = 30
+    return made

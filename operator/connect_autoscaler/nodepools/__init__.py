@@ -1,0 +1,1 @@
+"""Karpenter NodePools: render, compare, own, guard."""
