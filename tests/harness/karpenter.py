@@ -1,0 +1,96 @@
+"""Karpenter's part of a NodePool on clusters where no Karpenter runs."""
+
+import asyncio
+import contextlib
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Final, Self
+
+import aiohttp
+from pykube.exceptions import HTTPError
+
+from harness.api import NODE_POOLS, Api, Json
+from harness.background import Background, Signals
+from harness.watches import Event, watch
+from sandbox import Cluster
+from sandbox.access import client
+
+_PAUSE: Final = 0.2
+_CONDITIONS: Final = ("ValidationSucceeded", "NodeClassReady", "Ready")
+
+
+def stamp_ready(api: Api, name: str, *, false: str | None = None, reason: str = "Testing") -> Json:
+    """Give a NodePool the conditions that Karpenter gives it, for its present generation.
+
+    Args:
+        api: An administrator's.
+        name: The NodePool.
+        false: A condition that is to be False instead; Ready then is, too.
+        reason: The reason of that condition.
+    """
+    generation = api.get(NODE_POOLS, name)["metadata"]["generation"]
+    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+    def condition(kind: str) -> Json:
+        bad = false is not None and kind in {false, "Ready"}
+        return {
+            "type": kind,
+            "status": "False" if bad else "True",
+            "reason": (reason if kind == false else "UnhealthyDependents") if bad else kind,
+            "message": f"{kind} is False for a test" if bad else "",
+            "observedGeneration": generation,
+            "lastTransitionTime": now,
+        }
+
+    status = {"conditions": [condition(kind) for kind in _CONDITIONS]}
+    return api.merge(NODE_POOLS, name, {"status": status}, manager="karpenter", subresource="status")
+
+
+class FakeKarpenterStatus:
+    """Stamps every NodePool of an API-only cluster Ready, each generation anew, while its context lasts.
+
+    It is not Karpenter: no nodes, no hash, no validation. Names in `skip` are left to the test.
+    """
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.skip: set[str] = set()
+        self.cluster = cluster
+        self._background = Background("fake karpenter status", self._run)
+
+    async def __aenter__(self) -> Self:
+        await self._background.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._background.stop()
+
+    async def _run(self, signals: Signals) -> None:
+        stopping = asyncio.create_task(signals.stop.wait())
+        stamping = asyncio.create_task(self._stamp_all(signals.ready))
+        await asyncio.wait({stopping, stamping}, return_when=asyncio.FIRST_COMPLETED)
+        if stamping.done():
+            stamping.result()  # raises: it never ends by itself
+        stamping.cancel()
+
+    async def _stamp_all(self, ready: asyncio.Event) -> None:
+        http = client(self.cluster.kubeconfig)
+        with contextlib.closing(http.session):
+            while True:
+                with contextlib.suppress(aiohttp.ClientError):
+                    async for event in watch(self.cluster, NODE_POOLS, started=ready):
+                        self._stamp(Api(http), event)
+                await asyncio.sleep(_PAUSE)  # the API server ends every watch some time, or was restarted
+
+    def _stamp(self, api: Api, event: Event) -> None:
+        if event.type != "DELETED" and event.name not in self.skip and not _judged(event.object):
+            with contextlib.suppress(HTTPError):  # deleted meanwhile
+                stamp_ready(api, event.name)
+
+
+def _judged(pool: Json) -> bool:
+    conditions = pool.get("status", {}).get("conditions", ())
+    return any(
+        c["type"] == "Ready" and c.get("observedGeneration") == pool["metadata"]["generation"] for c in conditions
+    )
