@@ -34,7 +34,7 @@ def main() -> None:
     envvar=["CONNECT_AUTOSCALER_LIVENESS_PORT"],
     type=click.IntRange(0, 65535),
     default=0,
-    help="Port of /healthz and /readyz. 0: any free one.",
+    help="Port of /healthz and /readyz. 0: any free one, on loopback.",
 )
 @click.option(
     "--log-format",

@@ -7,17 +7,16 @@ from typing import Any, Final
 import kopf
 from pydantic import ValidationError
 
-from connect_autoscaler.api.names import GROUP, KARPENTER_GROUP, KARPENTER_VERSION, LABEL_NODEPOOL, PLURAL, VERSION
+from connect_autoscaler.api.names import GROUP, KARPENTER_GROUP, KARPENTER_VERSION, PLURAL, VERSION
 from connect_autoscaler.api.profile import Profile
-from connect_autoscaler.core.cache import Raw
+from connect_autoscaler.core.cache import EVERY, Key, Raw
 from connect_autoscaler.core.engine import Engine
 from connect_autoscaler.nodepools.claims import NodeClaim
-from connect_autoscaler.nodepools.ownership import Peer, mark
+from connect_autoscaler.nodepools.ownership import mark
 
 _PROFILES: Final = (GROUP, VERSION, PLURAL)
 _NODE_POOLS: Final = (KARPENTER_GROUP, KARPENTER_VERSION, "nodepools")
 _NODE_CLAIMS: Final = (KARPENTER_GROUP, KARPENTER_VERSION, "nodeclaims")
-_INDICES: Final = ("profiles", "peers", "asking", "pools", "marked", "claims", "members")
 _RELOGIN: Final = timedelta(minutes=5)
 
 
@@ -37,7 +36,10 @@ def registry(engine: Engine, ended: asyncio.Event, *, karpenter: bool) -> kopf.O
 
     @kopf.on.startup(registry=made)
     async def startup(**kwargs: Any) -> None:
-        engine.context.attach({name: kwargs[name] for name in _INDICES if name in kwargs})
+        engine.context.profiles.attach(kwargs["profiles"])
+        if karpenter:
+            engine.context.pools.attach(kwargs["pools"])
+            engine.context.claims.attach(kwargs["claims"])
 
     @kopf.on.cleanup(registry=made)
     async def cleanup(**_: Any) -> None:
@@ -45,19 +47,9 @@ def registry(engine: Engine, ended: asyncio.Event, *, karpenter: bool) -> kopf.O
         await engine.stop()
 
     @kopf.index(*_PROFILES, id="profiles", registry=made)
-    def profiles(body: kopf.Body, **_: Any) -> dict[str, Profile] | None:
+    def profiles(body: kopf.Body, **_: Any) -> dict[Key, Profile] | None:
         parsed = _parse(body)
-        return {parsed.name: parsed} if parsed else None
-
-    @kopf.index(*_PROFILES, id="peers", registry=made)
-    def peers(body: kopf.Body, **_: Any) -> dict[str, Peer] | None:
-        parsed = _parse(body)
-        return {parsed.name: Peer.of(parsed)} if parsed else None
-
-    @kopf.index(*_PROFILES, id="asking", registry=made)
-    def asking(body: kopf.Body, **_: Any) -> dict[str, str] | None:
-        parsed = _parse(body)
-        return {pool.name: parsed.uid for pool in parsed.pools} if parsed else None
+        return dict.fromkeys(_profile_keys(parsed), parsed) if parsed else None
 
     @kopf.on.event(*_PROFILES, registry=made)
     async def profile_event(event: kopf.RawEvent, body: kopf.Body, **_: Any) -> None:
@@ -71,30 +63,28 @@ def registry(engine: Engine, ended: asyncio.Event, *, karpenter: bool) -> kopf.O
     if karpenter:
 
         @kopf.index(*_NODE_POOLS, id="pools", registry=made)
-        def pools(body: kopf.Body, **_: Any) -> dict[str, Raw]:
-            return {body["metadata"]["name"]: Raw(body)}
-
-        @kopf.index(*_NODE_POOLS, id="marked", registry=made)
-        def marked(body: kopf.Body, **_: Any) -> dict[str, str]:
-            return {by: body["metadata"]["name"] for by in mark(body) if by}
+        def pools(body: kopf.Body, **_: Any) -> dict[Key, Raw]:
+            pool = Raw(body)
+            return {("name", pool.name): pool, **{("mark", by): pool for by in mark(pool) if by}}
 
         @kopf.on.event(*_NODE_POOLS, registry=made)
         async def pool_event(event: kopf.RawEvent, body: kopf.Body, **_: Any) -> None:
             engine.pool_changed(Raw(body), deleted=event["type"] == "DELETED")
 
         @kopf.index(*_NODE_CLAIMS, id="claims", registry=made)
-        def claims(body: kopf.Body, **_: Any) -> dict[str, NodeClaim]:
-            return {body["metadata"]["name"]: NodeClaim.of(body)}
-
-        @kopf.index(*_NODE_CLAIMS, id="members", registry=made)
-        def members(body: kopf.Body, **_: Any) -> dict[str, str]:
-            return {body["metadata"].get("labels", {}).get(LABEL_NODEPOOL, ""): body["metadata"]["name"]}
+        def claims(body: kopf.Body, **_: Any) -> dict[Key, NodeClaim]:
+            claim = NodeClaim.of(body)
+            return {("name", claim.name): claim, ("pool", claim.pool): claim}
 
         @kopf.on.event(*_NODE_CLAIMS, registry=made)
         async def claim_event(event: kopf.RawEvent, body: kopf.Body, **_: Any) -> None:
             engine.claim_changed(NodeClaim.of(body), deleted=event["type"] == "DELETED")
 
     return made
+
+
+def _profile_keys(profile: Profile) -> list[Key]:
+    return [EVERY, ("name", profile.name), *(("pool", pool.name) for pool in profile.pools)]
 
 
 def _parse(body: kopf.Body) -> Profile | None:

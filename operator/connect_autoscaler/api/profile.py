@@ -85,6 +85,16 @@ class Profile:
         spec = {"nodeClassRef": {"group": "unknown", "kind": "Unknown", "name": "unknown"}}
         return cls.of({**body, "spec": spec})
 
+    @cached_property
+    def claimed_pools(self) -> frozenset[str]:
+        """Names of its Managed pools; External pools are shared and claim nothing."""
+        return frozenset(pool.name for pool in self.pools if pool.managed)
+
+    @cached_property
+    def claimed_placements(self) -> frozenset[tuple[str, str]]:
+        """Placement labels of its Managed pools."""
+        return frozenset(pool.label for pool in self.pools if pool.managed)
+
     @property
     def guard(self) -> dict[str, Any]:
         """The metadata that a guarded patch tests."""

@@ -1,9 +1,10 @@
 """Carry out a plan: each action one write, or one short series of writes that belong together."""
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final, TypeVar
 
+from connect_autoscaler.api.conditions import Reason
 from connect_autoscaler.api.names import (
     ANNOTATION_PROFILE_UID,
     API_VERSION,
@@ -21,7 +22,7 @@ from connect_autoscaler.core.errors import KubeError, Retry
 from connect_autoscaler.core.kube import Kube
 from connect_autoscaler.core.model import Action, Json, Outcome, Plan, Verb
 from connect_autoscaler.nodepools.claims import NodeClaim
-from connect_autoscaler.nodepools.paths import Element, pointer
+from connect_autoscaler.nodepools.paths import Element, Path, get, pointer
 
 PROFILES: Final = f"/apis/{API_VERSION}/{PLURAL}"
 NODE_POOLS: Final = f"/apis/{KARPENTER_API_VERSION}/nodepools"
@@ -42,6 +43,8 @@ class Actor:
         self._kube = kube
         self._seen = seen
         self._refused: dict[str, tuple[str, datetime, KubeError]] = {}
+        self.lost: set[str] = set()
+        """Uids of NodeClaims that went with their pool although their reference had been removed."""
         self._do: Mapping[Verb, Callable[[Action], Awaitable[Json | None]]] = {
             Verb.HOLD: self._hold,
             Verb.LET_GO: self._let_go,
@@ -113,7 +116,7 @@ class Actor:
         path, live = f"{NODE_POOLS}/{action.name}", action.live
         if len(action.removals) < len(action.differences):
             live = await self._kube.apply(path, action.body)
-        if removals := _removals(action):
+        if removals := _removals(action, live):
             live = await self._kube.patch(path, [*_unchanged(live), *removals])
         return live
 
@@ -122,14 +125,28 @@ class Actor:
 
         Karpenter marks NodeClaims for deletion through their ownerReference to the pool and gives references only at
         a NodeClaim's creation, never for a terminating pool: once a list shows none, none can be lost any more.
+        What was lost before must not hold the pool: a foreground deletion waits for it, which may take days.
         """
-        for _ in range(_ROUNDS):
-            claims = [c for c in await self._claims(action.name) if c.owners and not c.deleting]
-            if not claims:
-                break
-            for claim in claims:
-                await _tolerating_races(self._strip(claim))
+        stripped = await self._each(action.name, lambda c: bool(c.owners) and not c.deleting, self._strip)
+        await self._each(action.name, lambda c: c.deleting and _holds_owner(c), self._unblock)
         await self._unprotect(action)
+        if stripped:
+            # The garbage collector may have decided on a NodeClaim just before that lost its reference.
+            self.lost |= {c.uid for c in await self._claims(action.name) if c.deleting and c.uid in stripped}
+
+    async def _each(
+        self, pool: str, which: Callable[[NodeClaim], bool], patch: Callable[[NodeClaim], Awaitable[Json]]
+    ) -> set[str]:
+        """Patch NodeClaims of a pool until a list shows none any more that needs it; gives their uids."""
+        seen: set[str] = set()
+        for _ in range(_ROUNDS):
+            claims = [claim for claim in await self._claims(pool) if which(claim)]
+            if not claims:
+                return seen
+            for claim in claims:
+                await _tolerating_races(patch(claim))
+                seen.add(claim.uid)
+        raise KubeError(0, Reason.CONFLICT, f"NodeClaims of NodePool {pool} keep changing", Retry.SOON)
 
     async def _detach(self, action: Action) -> Json | None:
         assert action.claim is not None  # noqa: S101 - a Detach is built with its claim
@@ -140,8 +157,22 @@ class Actor:
             f"{NODE_CLAIMS}/{claim.name}",
             [
                 {"op": "test", "path": "/metadata/uid", "value": claim.uid},
+                # What is lost keeps its reference: only that tells it from a NodeClaim that Karpenter removes.
+                {"op": "test", "path": "/metadata/deletionTimestamp", "value": None},
                 {"op": "test", "path": "/metadata/ownerReferences", "value": list(claim.owners)},
                 {"op": "remove", "path": "/metadata/ownerReferences"},
+            ],
+        )
+
+    async def _unblock(self, claim: NodeClaim) -> Json:
+        """Have the garbage collector wait no more for this NodeClaim before it lets its owner go."""
+        path = "/metadata/ownerReferences"
+        return await self._kube.patch(
+            f"{NODE_CLAIMS}/{claim.name}",
+            [
+                {"op": "test", "path": "/metadata/uid", "value": claim.uid},
+                {"op": "test", "path": path, "value": list(claim.owners)},
+                {"op": "replace", "path": path, "value": [{**o, "blockOwnerDeletion": False} for o in claim.owners]},
             ],
         )
 
@@ -155,12 +186,11 @@ class Actor:
             "uid": uid,
             "blockOwnerDeletion": True,
         }
-        for _ in range(_ROUNDS):
-            claims = [c for c in await self._claims(action.name) if not c.deleting and not c.owned_by(uid)]
-            for claim in claims:
-                await _tolerating_races(self._kube.patch(f"{NODE_CLAIMS}/{claim.name}", _referring(claim, reference)))
-            if not claims:
-                return
+        await self._each(
+            action.name,
+            lambda c: not c.deleting and not c.owned_by(uid),
+            lambda c: self._kube.patch(f"{NODE_CLAIMS}/{c.name}", _referring(c, reference)),
+        )
 
     async def _unprotect(self, action: Action) -> Json | None:
         live = await self._fresh(action)
@@ -222,6 +252,10 @@ async def _tolerating_absence(request: Awaitable[T]) -> T | None:
         raise
 
 
+def _holds_owner(claim: NodeClaim) -> bool:
+    return any(owner.get("blockOwnerDeletion") for owner in claim.owners)
+
+
 def _referring(claim: NodeClaim, reference: Json) -> list[dict[str, Any]]:
     owners = list(claim.owners)
     same = [{"op": "test", "path": "/metadata/ownerReferences", "value": owners}] if owners else []
@@ -252,12 +286,20 @@ def _remove(path: tuple[str, ...]) -> dict[str, Any]:
     return {"op": "remove", "path": pointer(path)}
 
 
-def _removals(action: Action) -> list[dict[str, Any]]:
-    """Operations for undeclared fields; an undeclared list goes as a whole."""
-    paths: Iterable[str] = (
-        pointer(d.path[:-1] if isinstance(d.path[-1], Element) else d.path) for d in action.removals
-    )
-    return [{"op": "remove", "path": path} for path in dict.fromkeys(paths)]
+def _removals(action: Action, live: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Operations for undeclared fields; a list goes as a whole, and so does a map of which nothing is left.
+
+    An empty map would not do: Karpenter's hash tells it from an absent one, and so would call every node Drifted.
+    """
+    by_parent: dict[Path, list[str | Element]] = {}
+    for difference in action.removals:
+        if get(live, difference.path) is not None:  # else the apply has removed it: it was ours
+            by_parent.setdefault(difference.path[:-1], []).append(difference.path[-1])
+    paths: list[Path] = []
+    for above, names in by_parent.items():
+        whole = isinstance(names[0], Element) or {*names} == {*(get(live, above) or ())}
+        paths += [above] if whole else [(*above, name) for name in names]
+    return [{"op": "remove", "path": pointer(path)} for path in paths]
 
 
 def _essence(action: Action) -> str:

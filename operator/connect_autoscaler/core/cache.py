@@ -5,12 +5,17 @@ the index until its event arrives; remembering it spares a pass that plans the s
 are compared as integers: Kubernetes guarantees their order since 1.35, and etcd has always given it.
 """
 
+import itertools
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final, Generic, Protocol, TypeVar
 
 _TRUSTED: Final = 30.0
 """Seconds after which the watch has certainly told what became of a write."""
+
+
+EVERY: Final = ("all", "")
+"""Key under which an index may hold all of its objects."""
 
 
 class Versioned(Protocol):
@@ -26,7 +31,9 @@ class Versioned(Protocol):
 
 
 V = TypeVar("V", bound=Versioned)
-Index = Mapping[str, Iterable[V]]
+Key = tuple[str, str]
+"""What is looked up, and its value: ``("name", "connect-server")``, ``("pool", "connect-server")``, ..."""
+Index = Mapping[Key, Iterable[V]]
 
 
 class Cache(Generic[V]):
@@ -42,7 +49,7 @@ class Cache(Generic[V]):
 
     def get(self, name: str) -> V | None:
         """The newest known state; None: the object does not exist."""
-        indexed = max(self._index.get(name, ()), key=lambda o: o.version, default=None)
+        indexed = max(self._index.get(("name", name), ()), key=lambda o: o.version, default=None)
         if name not in self._written:
             return indexed
         written, until = self._written[name]
@@ -51,8 +58,15 @@ class Cache(Generic[V]):
             return indexed
         return written
 
-    def __iter__(self) -> Iterator[V]:
-        return (found for name in {*self._index, *self._written} if (found := self.get(name)) is not None)
+    def by(self, *keys: Key) -> dict[str, V]:
+        """The newest known states of everything indexed under any of the keys, by name."""
+        found: dict[str, V] = {}
+        for indexed in itertools.chain.from_iterable(self._index.get(key, ()) for key in keys):
+            newest = self.get(indexed.name) if indexed.name in self._written else indexed
+            known = found.get(indexed.name)
+            if newest is not None and (known is None or known.version < newest.version):
+                found[indexed.name] = newest
+        return found
 
     def wrote(self, thing: V) -> None:
         """Remember what a write gave back."""

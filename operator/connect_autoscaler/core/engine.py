@@ -4,13 +4,12 @@ import asyncio
 import logging
 from dataclasses import replace
 from datetime import timedelta
-from itertools import chain
 
 from connect_autoscaler.api.conditions import Reason
 from connect_autoscaler.api.profile import Profile
 from connect_autoscaler.api.status import ProfileStatus
 from connect_autoscaler.core import report
-from connect_autoscaler.core.cache import Raw
+from connect_autoscaler.core.cache import EVERY, Raw
 from connect_autoscaler.core.context import Context
 from connect_autoscaler.core.errors import KubeError
 from connect_autoscaler.core.kube import Kube
@@ -63,7 +62,7 @@ class Engine:
     def wake_rivals(self, profile: Profile) -> None:
         """Wake every profile that claims a pool or a placement of this one."""
         me = Peer.of(profile)
-        for peer in chain.from_iterable(self.context.peers.values()):
+        for peer in map(Peer.of, self.context.profiles.by(EVERY).values()):
             if peer.uid != me.uid and peer.rivals(me):
                 self._wake(peer.uid)
 
@@ -92,7 +91,8 @@ class Engine:
         return before != facts
 
     def _wake_for(self, pool: str, owner: str | None) -> None:
-        for uid in {owner, *self.context.asking.get(pool, ())}:
+        asking = self.context.profiles.by(("pool", pool)).values()
+        for uid in {owner, *(profile.uid for profile in asking)}:
             self._wake(uid)
 
     def _wake(self, uid: str | None) -> None:

@@ -1,6 +1,7 @@
 """The one place where an error of the API server becomes a reason and a time to try again."""
 
 import asyncio
+import contextlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -111,10 +112,10 @@ def _status_object(body: bytes) -> Mapping[str, Any]:
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:
-    value = headers.get("Retry-After")
-    if not value:
-        return None
-    try:
+    """Seconds or an HTTP date; anything else is no answer."""
+    value = headers.get("Retry-After", "")
+    with contextlib.suppress(ValueError):
         return float(value)
-    except ValueError:
+    with contextlib.suppress(ValueError, TypeError):
         return max(0.0, (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds())
+    return None

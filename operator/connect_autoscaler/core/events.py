@@ -67,7 +67,7 @@ def corrections(outcome: Outcome) -> Iterator[Event]:
             case Verb.APPLY:
                 yield "Normal", "NodePoolUpdated", f"{action.target}: {fields}"
             case Verb.RECOVER:
-                yield "Warning", "NodePoolDeleted", f"{action.target} was deleted; its NodeClaims are kept"
+                yield "Warning", "NodePoolDeleted", f"{action.target} was deleted and is recovered"
             case Verb.RELEASE:
                 yield "Normal", "NodePoolReleased", f"{action.target} is no longer managed; it stays as it is"
             case Verb.DELETE:

@@ -17,6 +17,7 @@ from kubernetes.aio import client, config
 from connect_autoscaler import __version__
 from connect_autoscaler.api.names import FIELD_MANAGER
 from connect_autoscaler.core.errors import NETWORK_ERRORS, KubeError, Retry
+from connect_autoscaler.core.lanes import Lane, Lanes
 
 _JSON: Final = "application/json"
 _APPLY: Final = "application/apply-patch+yaml"
@@ -36,6 +37,7 @@ class Kube:
         self._configuration = configuration
         self._api = client.ApiClient(configuration)
         self._host: str = configuration.host
+        self._lanes = Lanes(_CONNECTIONS)
         self.user_agent: Final = f"connect-autoscaler/{__version__}"
 
     @classmethod
@@ -81,14 +83,14 @@ class Kube:
         """Read an object, a list, or discovery."""
         return await self._request("GET", path, query)
 
-    async def apply(self, path: str, body: Json, *, force: bool = True) -> Json:
+    async def apply(self, path: str, body: Json, *, force: bool = True, lane: Lane = Lane.WORK) -> Json:
         """Server-side apply as field manager ``connect-autoscaler``; an unknown field is an error.
 
         With ``force=False`` a field of another manager that differs is a Conflict: so an object that somebody
         created in the meantime is not taken over.
         """
         query = {"fieldManager": FIELD_MANAGER, "fieldValidation": "Strict", "force": str(force).lower()}
-        return await self._request("PATCH", path, query, body, _APPLY)
+        return await self._request("PATCH", path, query, body, _APPLY, lane=lane)
 
     async def patch(self, path: str, operations: Sequence[Mapping[str, Any]]) -> Json:
         """JSON patch, guarded by its own ``test`` operations; a failed test is a Conflict."""
@@ -112,22 +114,30 @@ class Kube:
 
     async def create(self, path: str, body: Json) -> Json:
         """Create an object (events only; everything else is applied)."""
-        return await self._request("POST", path, {"fieldManager": FIELD_MANAGER}, body)
+        return await self._request("POST", path, {"fieldManager": FIELD_MANAGER}, body, lane=Lane.EVENT)
 
     async def _request(
-        self, method: str, path: str, query: Mapping[str, str], body: Any | None = None, content_type: str = _JSON
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str],
+        body: Any | None = None,
+        content_type: str = _JSON,
+        *,
+        lane: Lane = Lane.WORK,
     ) -> Json:
         headers = {"Accept": _JSON, "Content-Type": content_type, "User-Agent": self.user_agent}
         if method == "GET":
             del headers["Content-Type"]
         what = f"{method} {path}"
-        try:
-            await self._api.update_params_for_auth(headers, [], ["BearerToken"], path, method, body)
-            url = f"{self._host}{path}" + (f"?{urlencode(query)}" if query else "")
-            answer = await self._api.call_api(method, url, headers, body, _request_timeout=_TIMEOUT)
-            data: bytes = await answer.read()
-        except NETWORK_ERRORS as error:
-            raise KubeError.unreachable(what, error) from error
+        url = f"{self._host}{path}" + (f"?{urlencode(query)}" if query else "")
+        async with self._lanes.turn(lane):
+            try:
+                await self._api.update_params_for_auth(headers, [], ["BearerToken"], path, method, body)
+                answer = await self._api.call_api(method, url, headers, body, _request_timeout=_TIMEOUT)
+                data: bytes = await answer.read()
+            except NETWORK_ERRORS as error:
+                raise KubeError.unreachable(what, error) from error
         if answer.status >= HTTPStatus.BAD_REQUEST:
             raise KubeError.from_answer(what, answer.status, answer.headers, data)
         try:

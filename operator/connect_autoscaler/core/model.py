@@ -61,6 +61,8 @@ class Snapshot:
     """The status of the last pass, if it is not written yet."""
     corrections_today: int = 0
     """Corrections of the last 24 hours that replaced nodes."""
+    lost: frozenset[str] = frozenset()
+    """Uids of NodeClaims that went with their pool although nothing on them says so."""
 
     @property
     def known(self) -> ProfileStatus:

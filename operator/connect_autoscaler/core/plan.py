@@ -51,7 +51,8 @@ def plan(snapshot: Snapshot, now: datetime) -> Plan:
         actions, pending = (), _digest(action for action, _ in deferred)
     elif spec.suspend:
         # What ends a protection is owed to the user even now: a pool deleted on purpose must take its nodes along.
-        actions = tuple(action for action in actions if action.verb in {Verb.REATTACH, Verb.UNPROTECT})
+        freed = {action.target for action in actions if action.verb is Verb.UNPROTECT}
+        actions = tuple(a for a in actions if a.target in freed and a.verb in {Verb.REATTACH, Verb.UNPROTECT})
     elif FINALIZER_PROFILE not in profile.finalizers and (actions or _owned(snapshot)) and not _slowed(snapshot):
         actions = (Action(Verb.HOLD, _target(snapshot), live=profile.guard), *actions)
     return Plan(decided, problems, actions, deferred, pending, _wake_at(snapshot, decided, deferred, now))
@@ -106,8 +107,12 @@ def _rescues(snapshot: Snapshot) -> Iterator[Action]:
 def _release(live: Json, *, keep: bool) -> Iterator[Action]:
     target = f"NodePool/{live['metadata']['name']}"
     yield Action(Verb.REATTACH, target, live=live)
-    yield Action(Verb.RELEASE, target, live=live)
-    if not keep and not _terminating(live):
+    if keep:
+        yield Action(Verb.RELEASE, target, live=live)
+        return
+    # The marks stay: should the deletion fail, the next pass has to know the pool as its own.
+    yield Action(Verb.UNPROTECT, target, live=live)
+    if not _terminating(live):
         yield Action(Verb.DELETE, target, live=live)
 
 

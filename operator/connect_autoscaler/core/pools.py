@@ -10,7 +10,7 @@ from connect_autoscaler.api.conditions import Reason
 from connect_autoscaler.api.names import FINALIZER_PROTECT
 from connect_autoscaler.api.pools import Role
 from connect_autoscaler.api.profile import Pool
-from connect_autoscaler.api.spec import IgnoreRule, Policy, TargetKind
+from connect_autoscaler.api.spec import IgnoreRule, Mode, Policy, TargetKind
 from connect_autoscaler.api.status import ConditionStatus, Disruption, DriftAction
 from connect_autoscaler.core import gates
 from connect_autoscaler.core.digest import digest
@@ -121,16 +121,18 @@ class _Case:
             )
         if not self.pool.spec.deletion_protection:
             return replace(self.decided, actions=self._unprotect(live))
-        return replace(
-            self.decided,
-            actions=(Action(Verb.RECOVER, self.target, self.wanted, dict(live), digest=self.decided.digest),),
-            health=Health(
-                ConditionStatus.UNKNOWN,
-                Reason.PROGRESSING,
-                f"NodePool {name} was deleted and is being recovered",
-                current=False,
-            ),
-        )
+        recover = Action(Verb.RECOVER, self.target, self.wanted, dict(live), digest=self.decided.digest)
+        spec = self.snapshot.profile.spec
+        if spec.suspend or spec.mode is Mode.PLAN:
+            held = Reason.PLAN_MODE if spec.mode is Mode.PLAN else Reason.SUSPEND_REQUESTED
+            message = (
+                f"NodePool {name} was deleted and is not recovered now; it stays terminating, which spares its nodes"
+            )
+            verdict = Health(ConditionStatus.FALSE, held, message)
+        else:
+            message = f"NodePool {name} was deleted and is being recovered"
+            verdict = Health(ConditionStatus.UNKNOWN, Reason.PROGRESSING, message, current=False)
+        return replace(self.decided, actions=(recover,), health=verdict)
 
     def present(self) -> PoolPlan:
         """Put right what differs and may be put right now; hold the rest; guard the NodeClaims."""
@@ -196,7 +198,7 @@ class _Case:
             self.target,
             {**body, "metadata": {**body["metadata"], "uid": live["metadata"]["uid"]}},
             dict(live),
-            removals=tuple(d for d in todo if _granular(d) or _whole_list(d, self.wanted)),
+            removals=tuple(d for d in todo if _granular(d) or _whole_list(d, body)),
             differences=todo,
             drift=not self.changed,
             disruption=self._disruption() if template else Disruption.NONE,
@@ -284,10 +286,10 @@ def _granular(difference: Difference) -> bool:
     return difference.expected is None and not atomic
 
 
-def _whole_list(difference: Difference, wanted: Mapping[str, Any]) -> bool:
-    """Whether an undeclared element stands in a list that we do not declare, so that an apply leaves it."""
+def _whole_list(difference: Difference, body: Mapping[str, Any]) -> bool:
+    """Whether an undeclared element stands in a list that the apply does not name, and so leaves."""
     keyed = isinstance(difference.path[-1], Element)
-    return difference.expected is None and keyed and get(wanted, difference.path[:-1]) is None
+    return difference.expected is None and keyed and get(body, difference.path[:-1]) is None
 
 
 def _holds_drifted(wanted: Mapping[str, Any]) -> bool:

@@ -15,10 +15,10 @@ STUCK_AFTER: Final = timedelta(minutes=3)
 async def serve(
     port: int, *, overdue: Callable[[], timedelta], ready: Callable[[], bool], stuck_after: timedelta = STUCK_AFTER
 ) -> AsyncIterator[int]:
-    """Serve ``/healthz`` and ``/readyz`` on all interfaces.
+    """Serve ``/healthz`` and ``/readyz``.
 
     Args:
-        port: TCP port; 0 takes any free one.
+        port: TCP port, on all interfaces; 0 takes any free one, on loopback.
         overdue: How long the most overdue pass has been waiting to finish.
         ready: Whether the caches are complete.
         stuck_after: From when on ``/healthz`` fails.
@@ -41,7 +41,8 @@ async def serve(
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     try:
-        site = web.TCPSite(runner, port=port)
+        # All interfaces have one port only if it is named; a free one is for the machine itself.
+        site = web.TCPSite(runner, host=None if port else "127.0.0.1", port=port)
         await site.start()
         yield int(runner.addresses[0][1])
     finally:

@@ -106,7 +106,13 @@ def _pool(snapshot: Snapshot, decided: PoolPlan, outcome: Outcome, now: datetime
     expiries = sorted(claim.expires for claim in alive if claim.expires)
     uid = live["metadata"]["uid"] if live else ""
     terminating = live is not None and "deletionTimestamp" in live["metadata"]
-    lost = [c for c in claims if c.deleting and (terminating or not c.owned_by(uid)) and c.owners]
+    lost = [
+        c
+        for c in claims
+        if decided.pool.spec.deletion_protection
+        and c.deleting
+        and ((c.owners and (terminating or not c.owned_by(uid))) or c.uid in snapshot.lost)
+    ]
     return NodePoolStatus(
         name=name,
         role=decided.pool.role,
@@ -175,12 +181,19 @@ def _essence(status: ProfileStatus) -> ProfileStatus:
 
 
 def urgent(old: ProfileStatus, new: ProfileStatus) -> bool:
-    """Whether a status must be written at once: the first of all, and every final transition."""
-    if not old.conditions:
+    """Whether a status must be written at once: the first of all, every final transition, and every loss.
+
+    NodeClaims that are lost may be gone within the second; the next pass would have nothing to tell.
+    """
+    if not old.conditions or _lost(new) > _lost(old):
         return True
     if new.condition(ConditionType.RECONCILING):
         return False
     return old.observed_generation != new.observed_generation or _states(old.conditions) != _states(new.conditions)
+
+
+def _lost(status: ProfileStatus) -> int:
+    return sum(pool.lost_node_claims or 0 for pool in status.node_pools)
 
 
 def _states(conditions: Iterable[Condition]) -> list[tuple[str, str, str]]:

@@ -9,9 +9,8 @@ import contextlib
 import logging
 import random
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import datetime, timedelta
-from itertools import chain
 from typing import Final
 
 from connect_autoscaler.api.conditions import Reason
@@ -19,6 +18,7 @@ from connect_autoscaler.api.profile import Profile
 from connect_autoscaler.api.status import Disruption, ProfileStatus
 from connect_autoscaler.core import report
 from connect_autoscaler.core.act import Actor
+from connect_autoscaler.core.cache import EVERY
 from connect_autoscaler.core.context import Context
 from connect_autoscaler.core.errors import KubeError, Retry
 from connect_autoscaler.core.events import corrections
@@ -26,7 +26,6 @@ from connect_autoscaler.core.fights import Fights
 from connect_autoscaler.core.model import Outcome, Plan, Problem, Snapshot, Verb
 from connect_autoscaler.core.plan import plan
 from connect_autoscaler.core.pools import OWNER_REFERENCES
-from connect_autoscaler.nodepools.claims import NodeClaim
 from connect_autoscaler.nodepools.ownership import Peer
 
 log = logging.getLogger(__name__)
@@ -160,29 +159,25 @@ class Worker:
     async def _gather(self, profile: Profile, now: datetime) -> Snapshot:
         context = self._context
         refs = {pool.node_class_key for pool in profile.pools if pool.managed}
-        peers = [peer for peer in chain.from_iterable(context.peers.values()) if peer.uid != profile.uid]
         me = Peer.of(profile)
-        names = {pool.name for pool in profile.pools}
-        names.update(context.marked.get(profile.name, ()), context.marked.get(profile.uid, ()))
-        names.update(name for peer in peers if peer.rivals(me) for name in peer.pools)
+        peers = tuple(Peer.of(p) for p in context.profiles.by(EVERY).values() if p.uid != profile.uid)
+        rivals = [peer for peer in peers if peer.rivals(me)]
+        names = {pool.name for pool in profile.pools}.union(*(rival.pools for rival in rivals))
+        pools = context.pools.by(("mark", profile.name), ("mark", profile.uid))
+        pools.update((name, pool) for name in names if (pool := context.pools.get(name)) is not None)
         self._disruptive = [time for time in self._disruptive if now - time < timedelta(days=1)]
         return Snapshot(
             profile=profile,
             karpenter=await context.lookups.karpenter(),
             node_classes={ref: await context.lookups.node_class(ref) for ref in refs},
-            pools={name: pool for name in names if (pool := context.pools.get(name)) is not None},
-            claims={name: tuple(self._claims(name)) for name in names},
-            peers=tuple(peers),
+            pools=pools,
+            claims={name: tuple(context.claims.by(("pool", name)).values()) for name in {*names, *pools}},
+            peers=peers,
             fights=self._fights.active(now),
             draft=self._draft,
             corrections_today=len(self._disruptive),
+            lost=frozenset(self._actor.lost),
         )
-
-    def _claims(self, pool: str) -> Iterator[NodeClaim]:
-        for name in self._context.members.get(pool, ()):
-            claim = self._context.claims.get(name)
-            if claim is not None:
-                yield claim
 
     def _remember(self, decided: Plan, outcome: Outcome, now: datetime) -> None:
         """Count corrections: for fights, and for the daily limit of those that replace nodes."""

@@ -3,7 +3,8 @@
 Source: Karpenter's ``pkg/controllers/nodeclaim/disruption/drift.go`` and ``pkg/scheduling``. Ours deviates on purpose:
 it compares what a NodeClaim carries, where Karpenter compares hashes, so it answers before Karpenter has hashed an
 edit and needs no copy of the hash. In return it sees hand-made edits of a NodeClaim's metadata, which the hash does
-not, and does not see metadata that the NodeClaim has from a template older than the live one.
+not; and it does not see metadata that the NodeClaim has from a template older than the live one, nor that its template
+had an empty map or list.
 """
 
 from collections.abc import Mapping

@@ -3,7 +3,8 @@
 Quantities (``64000m`` = ``64``), durations (``8h`` = ``8h0m0s``), the order of Karpenter's lists and the defaults of
 its CRD never count. Undeclared fields of the spec do: the pool is the profile's as a whole. Metadata that is not ours,
 status and Karpenter's own annotations do not.
-Source: Karpenter's hash treats lists as sets (``pkg/apis/v1/nodepool.go``); defaults from its NodePool CRD.
+Source: Karpenter's hash (``pkg/apis/v1/nodepool.go``), which treats lists as sets, knows durations by their length,
+and calls every node Drifted for an empty map or list where there was none; defaults from its NodePool CRD.
 """
 
 import json
@@ -30,6 +31,11 @@ _DEFAULTS: Final[Mapping[Path, Any]] = {
     _BUDGETS: [{"nodes": "10%"}],
     _EXPIRE_AFTER: "720h",
 }
+_HASHED_IF_EMPTY: Final[tuple[Path, ...]] = (
+    (*TEMPLATE, "metadata", "annotations"),
+    (*TEMPLATE, "spec", "taints"),
+    (*TEMPLATE, "spec", "startupTaints"),
+)
 _IMMUTABLE: Final[frozenset[Path]] = frozenset(
     {(*TEMPLATE, "spec", "nodeClassRef", "group"), (*TEMPLATE, "spec", "nodeClassRef", "kind"), ("spec", "replicas")}
 )
@@ -68,19 +74,21 @@ def differences(wanted: Mapping[str, Any], live: Mapping[str, Any]) -> tuple[Dif
         wanted: A rendered NodePool.
         live: The NodePool as the API server gave it.
     """
-    metadata = tuple(_metadata(wanted, live))
-    if wanted["spec"] == live["spec"]:
-        return metadata  # to the letter what was applied: the usual case, and a hundred times cheaper to see
+    found = list(_metadata(wanted, live))
+    # To the letter what was applied is the usual case, and a hundred times cheaper to see.
+    if wanted["spec"] != live["spec"]:
+        found += [*_leaves_that_differ(wanted, live), *_hollow(wanted, live)]
+    return tuple(sorted(found, key=lambda d: d.pointer))
+
+
+def _leaves_that_differ(wanted: Mapping[str, Any], live: Mapping[str, Any]) -> Iterator[Difference]:
     want, have = dict(_spec(wanted)), dict(_spec(live))
     for path, default in _DEFAULTS.items():
         for leaves in (want, have):
             leaves.setdefault(path, default)
-    spec = (
-        Difference(path, want.get(path), have.get(path))
-        for path in {**want, **have}
-        if _canonical(path, want.get(path)) != _canonical(path, have.get(path))
-    )
-    return tuple(sorted((*metadata, *spec), key=lambda d: d.pointer))
+    for path in {**want, **have}:
+        if _canonical(path, want.get(path)) != _canonical(path, have.get(path)):
+            yield Difference(path, want.get(path), have.get(path))
 
 
 def _metadata(wanted: Mapping[str, Any], live: Mapping[str, Any]) -> Iterator[Difference]:
@@ -93,6 +101,12 @@ def _metadata(wanted: Mapping[str, Any], live: Mapping[str, Any]) -> Iterator[Di
     for finalizer in wanted["metadata"].get("finalizers", ()):
         if finalizer not in present:
             yield Difference(("metadata", "finalizers", finalizer), finalizer, None)
+
+
+def _hollow(wanted: Mapping[str, Any], live: Mapping[str, Any]) -> Iterator[Difference]:
+    for path in _HASHED_IF_EMPTY:
+        if (actual := get(live, path)) in ({}, []) and get(wanted, path) is None:
+            yield Difference(path, None, actual)
 
 
 def _spec(pool: Mapping[str, Any]) -> Iterator[tuple[Path, Any]]:
@@ -161,7 +175,7 @@ def _budget(budget: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _element(item: Mapping[str, Any]) -> dict[str, Any]:
-    canonical = {name: value for name, value in item.items() if value not in (None, "", []) and name != "timeAdded"}
+    canonical = {name: value for name, value in item.items() if value not in (None, "", [])}
     if "values" in canonical:
         canonical["values"] = sorted(set(canonical["values"]))
     return canonical

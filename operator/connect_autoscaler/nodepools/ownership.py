@@ -42,14 +42,7 @@ class Peer:
     @classmethod
     def of(cls, profile: Profile) -> Self:
         """Take the claims of a profile; External pools are shared and claim nothing."""
-        managed = [pool for pool in profile.pools if pool.managed]
-        return cls(
-            name=profile.name,
-            uid=profile.uid,
-            created=profile.created,
-            pools=frozenset(pool.name for pool in managed),
-            placements=frozenset(pool.label for pool in managed),
-        )
+        return cls(profile.name, profile.uid, profile.created, profile.claimed_pools, profile.claimed_placements)
 
 
 def mark(live: Mapping[str, Any]) -> tuple[str | None, str | None]:

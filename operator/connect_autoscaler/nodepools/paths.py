@@ -65,17 +65,19 @@ def get(document: Mapping[str, Any], path: Path) -> Any | None:
 def transplant(target: dict[str, Any], source: Mapping[str, Any], path: Path) -> None:
     """Make ``target`` at ``path`` what ``source`` is there, absent included. Changes ``target`` in place."""
     *_, last = path
-    value = get(source, path)
+    where = path[:-1]
     if isinstance(last, Element):
-        kept = [item for item in get(target, path[:-1]) or [] if not last.matches(item)]
-        taken = [item for item in get(source, path[:-1]) or [] if last.matches(item)]
-        # An emptied list stays: `requirements` has to be there.
-        if taken or get(target, path[:-1]) is not None:
-            _put(target, path[:-1], kept + taken)
-    elif value is None:
-        _drop(target, path)
+        here, there = get(target, where), get(source, where)
+        kept = [item for item in here or [] if not last.matches(item)]
+        taken = [item for item in there or [] if last.matches(item)]
+        # A list that is emptied goes if the source has none: Karpenter's hash tells an empty one from an absent one.
+        value = kept + taken or (None if here is None or there is None else [])
     else:
-        _put(target, path, value)
+        where, value = path, get(source, path)
+    if value is None:
+        _drop(target, where)
+    else:
+        _put(target, where, value)
 
 
 def _put(target: dict[str, Any], path: Path, value: Any) -> None:
@@ -97,5 +99,5 @@ def _drop(target: dict[str, Any], path: Path) -> None:
         parent.remove(last)
     elif isinstance(parent, dict):
         parent.pop(str(last), None)
-    if parent in ([], {}):
+    if parent in ([], {}) and len(path) > 1:
         _drop(target, path[:-1])

@@ -1,0 +1,57 @@
+"""The newest known state of an object, whoever told it."""
+
+from dataclasses import dataclass
+
+from connect_autoscaler.core.cache import EVERY, Cache, Key
+
+
+@dataclass(frozen=True)
+class Thing:
+    name: str
+    version: int
+
+
+def _cache(*things: Thing) -> tuple[Cache[Thing], dict[Key, list[Thing]]]:
+    index: dict[Key, list[Thing]] = {}
+    for thing in things:
+        index.setdefault(("name", thing.name), []).append(thing)
+        index.setdefault(EVERY, []).append(thing)
+    cache: Cache[Thing] = Cache()
+    cache.attach(index)
+    return cache, index
+
+
+def test_a_write_is_newer_than_the_index_until_its_event_arrives() -> None:
+    cache, index = _cache(Thing("a", 9))
+    cache.wrote(Thing("a", 10))
+    assert cache.get("a") == Thing("a", 10)
+    index["name", "a"] = [Thing("a", 11)]
+    assert cache.get("a") == Thing("a", 11)
+
+
+def test_versions_are_numbers() -> None:
+    cache, _ = _cache(Thing("a", 100))
+    cache.wrote(Thing("a", 99))
+    assert cache.get("a") == Thing("a", 100)
+
+
+def test_a_created_object_is_known_before_the_index_has_it() -> None:
+    cache, _ = _cache()
+    assert cache.get("a") is None
+    cache.wrote(Thing("a", 1))
+    assert cache.get("a") == Thing("a", 1)
+
+
+def test_a_deletion_overtakes_an_older_write_only() -> None:
+    cache, _ = _cache()
+    cache.wrote(Thing("a", 5))
+    cache.deleted(Thing("a", 4))
+    assert cache.get("a") == Thing("a", 5)
+    cache.deleted(Thing("a", 6))
+    assert cache.get("a") is None
+
+
+def test_of_two_objects_of_one_name_the_newer_counts() -> None:
+    cache, _ = _cache(Thing("a", 3), Thing("a", 12))
+    assert cache.get("a") == Thing("a", 12)
+    assert cache.by(EVERY) == {"a": Thing("a", 12)}
