@@ -6,6 +6,8 @@ PYTHON ?= python3
 UV ?= $(or $(shell command -v uv),$(BIN)/uv)
 export UV_PYTHON_DOWNLOADS := never
 export VIRTUAL_ENV := $(CURDIR)/$(VENV)
+# Compiled modules are kept: every start of Python would compile them anew otherwise.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint format typecheck bench cluster lock clean

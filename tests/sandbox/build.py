@@ -94,7 +94,7 @@ def _build(go: Path, tool: Tool, wanted: Iterable[str], progress: Progress) -> N
 def _compile(go: Path, tool: Tool, names: Sequence[str], scratch: Path, step: Step) -> None:
     if not names:
         return
-    packages = [tool.binaries[name] for name in names]
+    packages = sorted(tool.binaries[name] for name in names)
     step.expect(len(_run(go, tool, "list", "-deps", *packages).splitlines()))
     # With several packages the target is a directory, and each file gets the last part of its package's name.
     target = scratch / names[0] if len(names) == 1 else f"{scratch}/"

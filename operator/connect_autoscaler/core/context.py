@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from connect_autoscaler.api.names import API_VERSION, KIND
 from connect_autoscaler.api.profile import Profile
 from connect_autoscaler.api.status import ProfileStatus
 from connect_autoscaler.core.act import PROFILES
@@ -45,12 +44,16 @@ class Context:
                 self.profiles.wrote(Profile.of(body))
 
     async def write_status(self, profile: Profile, status: ProfileStatus) -> None:
-        """Apply a whole status, remember it, and post an event for each transition.
+        """Replace the whole status, remember it, and post an event for each transition.
+
+        Not by server-side apply: what somebody else has put beside it would stay, and be written against for ever.
 
         Raises:
             KubeError: The API server did not take it.
         """
-        body = {"apiVersion": API_VERSION, "kind": KIND, "metadata": {"name": profile.name, "uid": profile.uid}}
-        path = f"{PROFILES}/{profile.name}/status"
-        self.wrote(await self.kube.apply(path, {**body, "status": status.dump()}, lane=Lane.STATUS))
+        operations = [
+            {"op": "test", "path": "/metadata/uid", "value": profile.uid},
+            {"op": "add", "path": "/status", "value": status.dump()},
+        ]
+        self.wrote(await self.kube.patch(f"{PROFILES}/{profile.name}/status", operations, lane=Lane.STATUS))
         self.recorder.post(profile, transitions(profile.status, status))

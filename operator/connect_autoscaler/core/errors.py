@@ -83,7 +83,7 @@ def _classify(status: int, text: str) -> tuple[Reason, Retry]:
     match status:
         case HTTPStatus.UNAUTHORIZED:
             return Reason.UNAUTHORIZED, Retry.LATER
-        case HTTPStatus.FORBIDDEN if "denied" in text:
+        case HTTPStatus.FORBIDDEN if " denied request" in text or " denied the request" in text:
             # ValidatingAdmissionPolicies and webhooks may answer 403 too; RBAC says "is forbidden: User ... cannot".
             return Reason.ADMISSION_DENIED, Retry.USER
         case HTTPStatus.FORBIDDEN:

@@ -37,12 +37,17 @@ _SILENT: Final = frozenset({ConditionType.RECONCILING, ConditionType.NODE_POOLS_
 
 
 def transitions(old: ProfileStatus, new: ProfileStatus) -> Iterator[Event]:
-    """Events of conditions whose status or reason changed."""
+    """Events of conditions whose status or reason changed; a reason that several of them share is told once."""
     before = {c.type: (c.status, c.reason) for c in old.conditions}
+    told: set[str] = set()
     for condition in new.conditions:
         quiet = condition.type in _SILENT or condition.status is ConditionStatus.UNKNOWN
-        first_good = condition.type == ConditionType.DRIFTED and condition.type not in before
-        if not quiet and not first_good and before.get(condition.type) != (condition.status, condition.reason):
+        was, _ = old_state = before.get(condition.type, (None, ""))
+        # That nothing has drifted is news only to those who were told of drift.
+        dull = condition.type == ConditionType.DRIFTED and ConditionStatus.TRUE not in (was, condition.status)
+        news = old_state != (condition.status, condition.reason)
+        if news and not quiet and not dull and condition.reason not in told:
+            told.add(condition.reason)
             yield _severity(condition), condition.reason, condition.message
     lost = {pool.name: pool.lost_node_claims or 0 for pool in old.node_pools}
     for pool in new.node_pools:

@@ -92,7 +92,7 @@ class Kube:
         query = {"fieldManager": FIELD_MANAGER, "fieldValidation": "Strict", "force": str(force).lower()}
         return await self._request("PATCH", path, query, body, _APPLY, lane=lane)
 
-    async def patch(self, path: str, operations: Sequence[Mapping[str, Any]]) -> Json:
+    async def patch(self, path: str, operations: Sequence[Mapping[str, Any]], *, lane: Lane = Lane.WORK) -> Json:
         """JSON patch, guarded by its own ``test`` operations; a failed test is a Conflict."""
         try:
             return await self._request(
@@ -101,6 +101,7 @@ class Kube:
                 {"fieldManager": FIELD_MANAGER, "fieldValidation": "Strict"},
                 list(operations),
                 _JSON_PATCH,
+                lane=lane,
             )
         except KubeError as error:
             if error.status in {HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY} and error.retry is Retry.USER:

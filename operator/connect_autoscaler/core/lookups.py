@@ -42,7 +42,7 @@ class Lookups:
         """Abilities of the installed Karpenter; None if its NodePool CRD does not exist."""
         async with self._lock:
             known = self._karpenter
-            if known is None or self._old(known[0], missing=known[1] is None):
+            if known is None or self._old(known[0], missing=not (known[1] and known[1].supported)):
                 try:
                     crd = await self._find(f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{NODEPOOL_CRD}")
                 except KubeError:
@@ -61,7 +61,9 @@ class Lookups:
                     known = self._classes[ref] = self._clock(), await self._look_up(ref)
                 except KubeError as error:
                     # Heals must not wait for this; Karpenter itself tells of a missing class on the pool.
-                    if known is None and error.retry is Retry.SOON:
+                    if error.reason is Reason.FORBIDDEN:
+                        known = self._classes[ref] = self._clock(), None
+                    elif known is None and error.retry is Retry.SOON:
                         raise
             return known[1] if known else None
 

@@ -148,6 +148,8 @@ class PoolPlan:
     outdated: int = 0
     in_sync: bool = False
     """Whether the live pool is exactly as wanted."""
+    compared: bool = False
+    """Whether the live pool was held against the wanted one at all."""
     broken: tuple[str, ...] = ()
     """Pointers of differences that break the promise and stay."""
 

@@ -5,11 +5,13 @@ Stages: 1 a profile being deleted is let go; 2 refusals; 3 each pool on its own;
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime
 
 from connect_autoscaler.api.conditions import Reason
 from connect_autoscaler.api.names import ANNOTATION_APPROVE, FINALIZER_PROFILE, FINALIZER_PROTECT, KIND
 from connect_autoscaler.api.spec import Mode, PoolDeletion
+from connect_autoscaler.api.status import Disruption
 from connect_autoscaler.core import gates
 from connect_autoscaler.core.digest import digest
 from connect_autoscaler.core.model import Action, Json, Plan, PoolPlan, Snapshot, Verb
@@ -38,21 +40,23 @@ def plan(snapshot: Snapshot, now: datetime) -> Plan:
         return tuple(decide(snapshot, pool, problems, now, approved=approved) for pool in profile.pools)
 
     decided = pools(approved=False)
-    pending = _pending(decided)
+    leftovers = () if problems or spec.suspend else tuple(_leftovers(snapshot, now, approved=False))
+    deferred = _waiting(decided, leftovers)
+    pending = _digest(action for action, _ in deferred)
     if pending and pending == profile.annotations.get(ANNOTATION_APPROVE):
-        decided, pending = pools(approved=True), None
-    actions = tuple(action for pool in decided for action in pool.actions)
-    deferred = tuple(item for pool in decided for item in pool.deferred)
-    if not problems:
-        actions = (*actions, *_leftovers(snapshot))
+        decided, pending, deferred = pools(approved=True), None, ()
+        leftovers = tuple(_leftovers(snapshot, now, approved=True)) if leftovers else ()
+    actions = (
+        *(action for pool in decided for action in pool.actions),
+        *(action for action, reason in leftovers if reason is None),
+    )
 
     if spec.mode is Mode.PLAN:
         deferred = (*((action, Reason.PLAN_MODE) for action in actions), *deferred)
         actions, pending = (), _digest(action for action, _ in deferred)
     elif spec.suspend:
         # What ends a protection is owed to the user even now: a pool deleted on purpose must take its nodes along.
-        freed = {action.target for action in actions if action.verb is Verb.UNPROTECT}
-        actions = tuple(a for a in actions if a.target in freed and a.verb in {Verb.REATTACH, Verb.UNPROTECT})
+        actions = tuple(action for action in actions if action.verb in {Verb.REATTACH, Verb.UNPROTECT})
     elif FINALIZER_PROFILE not in profile.finalizers and (actions or _owned(snapshot)) and not _slowed(snapshot):
         actions = (Action(Verb.HOLD, _target(snapshot), live=profile.guard), *actions)
     return Plan(decided, problems, actions, deferred, pending, _wake_at(snapshot, decided, deferred, now))
@@ -100,7 +104,9 @@ def _rescues(snapshot: Snapshot) -> Iterator[Action]:
         body = render(snapshot.profile, pool, snapshot.karpenter)
         if live and _terminating(live) and FINALIZER_PROTECT in live["metadata"].get("finalizers", ()):
             yield Action(Verb.RECOVER, f"NodePool/{pool.name}", body, live)
-        elif pool.name not in snapshot.pools and any(not c.deleting for c in snapshot.claims.get(pool.name, ())):
+        elif pool.name in snapshot.pools or any(pool.name in peer.pools for peer in snapshot.peers):
+            continue
+        elif any(not claim.deleting for claim in snapshot.claims.get(pool.name, ())):
             yield Action(Verb.CREATE, f"NodePool/{pool.name}", body)
 
 
@@ -113,7 +119,7 @@ def _release(live: Json, *, keep: bool) -> Iterator[Action]:
     # The marks stay: should the deletion fail, the next pass has to know the pool as its own.
     yield Action(Verb.UNPROTECT, target, live=live)
     if not _terminating(live):
-        yield Action(Verb.DELETE, target, live=live)
+        yield Action(Verb.DELETE, target, live=live, disruption=Disruption.REPLACES_NODES)
 
 
 def _terminating(live: Json) -> bool:
@@ -127,17 +133,31 @@ def _owned(snapshot: Snapshot) -> dict[str, Json]:
     }
 
 
-def _leftovers(snapshot: Snapshot) -> Iterator[Action]:
-    """Let go of pools that carry our mark but that the profile names no more, or names as External."""
-    keep = snapshot.profile.spec.deletion_policy.node_pools is PoolDeletion.RETAIN
+def _leftovers(snapshot: Snapshot, now: datetime, *, approved: bool) -> Iterator[tuple[Action, Reason | None]]:
+    """Let go of pools that carry our mark but that the profile names no more, or names as External.
+
+    Deleting one replaces its nodes, so that waits for its gate; with each action comes the reason why it waits.
+    """
+    spec = snapshot.profile.spec
+    keep = spec.deletion_policy.node_pools is PoolDeletion.RETAIN
     wanted = {pool.name for pool in snapshot.profile.pools if pool.managed}
     for name, live in _owned(snapshot).items():
-        if name not in wanted:
-            yield from _release(live, keep=keep)
+        if name in wanted:
+            continue
+        nodes = sum(not claim.deleting for claim in snapshot.claims.get(name, ()))
+        reason = None
+        if nodes and not keep and not approved and not _terminating(live):
+            reason = gates.closed(spec.disruptions, correction=False, corrections_today=0, now=now)
+        for action in _release(live, keep=keep):
+            if reason is None or action.verb is Verb.DELETE:
+                yield replace(action, node_claims=0 if keep else nodes), reason
 
 
-def _pending(decided: tuple[PoolPlan, ...]) -> str | None:
-    return _digest(action for pool in decided for action, _ in pool.deferred)
+def _waiting(decided: tuple[PoolPlan, ...], leftovers: tuple[tuple[Action, Reason | None], ...]) -> Deferred:
+    return (
+        *(item for pool in decided for item in pool.deferred),
+        *((action, reason) for action, reason in leftovers if reason is not None),
+    )
 
 
 def _digest(actions: Iterator[Action]) -> str | None:

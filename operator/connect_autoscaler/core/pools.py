@@ -13,12 +13,12 @@ from connect_autoscaler.api.profile import Pool
 from connect_autoscaler.api.spec import IgnoreRule, Mode, Policy, TargetKind
 from connect_autoscaler.api.status import ConditionStatus, Disruption, DriftAction
 from connect_autoscaler.core import gates
-from connect_autoscaler.core.digest import digest
+from connect_autoscaler.core.digest import pool_digest, template_half
 from connect_autoscaler.core.model import Action, Finding, Json, PoolPlan, Problem, Snapshot, Verb
 from connect_autoscaler.core.refusals import CONTESTED
 from connect_autoscaler.nodepools import managers
 from connect_autoscaler.nodepools.claims import outdated
-from connect_autoscaler.nodepools.compare import Difference, differences
+from connect_autoscaler.nodepools.compare import BUDGETS, Difference, differences
 from connect_autoscaler.nodepools.health import Health, health
 from connect_autoscaler.nodepools.ownership import Ownership, Peer, ownership
 from connect_autoscaler.nodepools.paths import TEMPLATE, Element, Path, covers, get, transplant
@@ -50,15 +50,15 @@ def decide(
         pool,
         live,
         wanted,
-        digest=digest([wanted["spec"], wanted["metadata"].get("finalizers", [])]),
+        digest=pool_digest(wanted),
         health=health(live, now) if live else None,
         outdated=sum(outdated(claim, wanted, live) for claim in claims),
     )
     if not pool.managed:
-        return _inspect(decided)
+        return _inspect(replace(decided, compared=True), snapshot.profile.spec.drift_policy.ignore)
     if any(problem.reason in CONTESTED for problem in problems):
         return decided
-    case = _Case(snapshot, decided, now, blocked=bool(problems), approved=approved)
+    case = _Case(snapshot, replace(decided, compared=True), now, blocked=bool(problems), approved=approved)
     if live is None:
         return case.absent()
     if ownership(live, Peer.of(snapshot.profile), snapshot.peers) is not Ownership.OURS and problems:
@@ -78,8 +78,10 @@ class _Case:
         self.target = f"NodePool/{decided.pool.name}"
         self.policy = snapshot.profile.spec.drift_policy.node_pools
         recorded = next((p.spec_hash for p in snapshot.known.node_pools if p.name == decided.pool.name), None)
+        self.recorded = recorded or ""
         self.existed = recorded is not None
-        self.changed = recorded != decided.digest
+        self.in_force: Mapping[str, Any] = self.wanted
+        """The pool whose budgets count while the template is put right."""
 
     def absent(self) -> PoolPlan:
         """Create it, unless that is somebody else's decision."""
@@ -137,9 +139,12 @@ class _Case:
     def present(self) -> PoolPlan:
         """Put right what differs and may be put right now; hold the rest; guard the NodeClaims."""
         live = self.decided.live or {}
-        verdicts = [(d, *self._verdict(d)) for d in differences(self.wanted, live)]
-        if self.blocked and self.changed:
-            verdicts = [(d, DriftAction.DEFERRED, None) for d, _, _ in verdicts]
+        verdicts = []
+        for difference in differences(self.wanted, live):  # sorted: /spec/disruption comes before /spec/template
+            action, reason = self._verdict(difference)
+            if difference.path == BUDGETS and action is not DriftAction.CORRECTED:
+                self.in_force = live
+            verdicts.append((difference, action, reason))
         todo = tuple(d for d, action, _ in verdicts if action is DriftAction.CORRECTED)
         kept = tuple(d for d, action, _ in verdicts if action is not DriftAction.CORRECTED)
         gated = tuple(d for d, _, reason in verdicts if reason in _GATES)
@@ -155,10 +160,24 @@ class _Case:
             self.decided,
             actions=tuple(actions),
             deferred=((self._apply(self.wanted, gated, live), gate),) if gate else (),
-            in_sync=not verdicts,
+            in_sync=all(action is DriftAction.IGNORED for _, action, _ in verdicts),
             findings=tuple(self._findings(verdicts, live)),
-            broken=tuple(d.pointer for d in kept if not self.changed and breaks_promise(self.pool, d)),
+            broken=tuple(
+                d.pointer
+                for d, action, _ in verdicts
+                if action in _OPEN and not self._changed(d) and breaks_promise(self.pool, d)
+            ),
         )
+
+    def _changed(self, difference: Difference) -> bool:
+        """Whether the profile asks for something else than it was last brought to; else somebody else did this.
+
+        Template and the rest are told apart, since a change of the template may wait for days.
+        """
+        mine, recorded = self.decided.digest, self.recorded
+        if difference.in_template:
+            return template_half(mine) != template_half(recorded)
+        return mine.removesuffix(template_half(mine)) != recorded.removesuffix(template_half(recorded))
 
     def _verdict(self, difference: Difference) -> tuple[DriftAction, Reason | None]:
         """What becomes of a difference, by ignore rules, policy, fights and gates, in this order."""
@@ -167,7 +186,10 @@ class _Case:
         who = managers.author(live, difference.path) if live else managers.UNKNOWN
         if _ignored(spec.drift_policy.ignore, self.pool.name, difference, who.manager):
             return DriftAction.IGNORED, Reason.IGNORED
-        if not self.changed and self.policy is not Policy.CORRECT:
+        changed = difference.path != GONE and self._changed(difference)
+        if changed and self.blocked:
+            return DriftAction.DEFERRED, None
+        if not changed and self.policy is not Policy.CORRECT:
             return DriftAction.REPORTED, Reason.POLICY
         if any(
             fight.slowed_until and fight.target == self.target and fight.pointer in ("", difference.pointer)
@@ -177,7 +199,7 @@ class _Case:
         if difference.in_template and self._disruption() is Disruption.REPLACES_NODES and not self.approved:
             closed = gates.closed(
                 spec.disruptions,
-                correction=not self.changed,
+                correction=not changed,
                 corrections_today=self.snapshot.corrections_today,
                 now=self.now,
             )
@@ -189,7 +211,7 @@ class _Case:
         """What a change of the template means for the nodes at hand."""
         if not self.decided.outdated:
             return Disruption.NONE
-        return Disruption.OUTDATES_NODES if _holds_drifted(self.wanted) else Disruption.REPLACES_NODES
+        return Disruption.OUTDATES_NODES if _holds_drifted(self.in_force) else Disruption.REPLACES_NODES
 
     def _apply(self, body: Json, todo: tuple[Difference, ...], live: Mapping[str, Any]) -> Action:
         template = any(difference.in_template for difference in todo)
@@ -200,7 +222,7 @@ class _Case:
             dict(live),
             removals=tuple(d for d in todo if _granular(d) or _whole_list(d, body)),
             differences=todo,
-            drift=not self.changed,
+            drift=not all(map(self._changed, todo)),
             disruption=self._disruption() if template else Disruption.NONE,
             node_claims=self.decided.outdated if template else 0,
             digest=self.decided.digest,
@@ -210,9 +232,11 @@ class _Case:
         self, verdicts: Iterable[tuple[Difference, DriftAction, Reason | None]], live: Mapping[str, Any]
     ) -> Iterator[Finding]:
         """Differences that somebody made; what a change of the profile asks for is no drift."""
-        if self.changed or self.policy is Policy.IGNORE:
+        if self.policy is Policy.IGNORE:
             return
         for difference, action, reason in verdicts:
+            if self._changed(difference):
+                continue
             who = managers.author(live, difference.path)
             count = self.decided.outdated if difference.in_template else 0
             yield Finding(self.target, difference, who, action, reason, count)
@@ -234,6 +258,7 @@ class _Case:
         return Action(Verb.REATTACH, self.target, live=seen), Action(Verb.UNPROTECT, self.target, live=seen)
 
 
+_OPEN: Final = frozenset({DriftAction.DEFERRED, DriftAction.REPORTED})
 _GATES: Final = frozenset({Reason.AWAITING_APPROVAL, Reason.NODES_IN_USE, Reason.OUTSIDE_WINDOW, Reason.DAILY_LIMIT})
 
 
@@ -252,7 +277,7 @@ def breaks_promise(pool: Pool, difference: Difference) -> bool:
     )
 
 
-def _inspect(decided: PoolPlan) -> PoolPlan:
+def _inspect(decided: PoolPlan, ignore: Iterable[IgnoreRule]) -> PoolPlan:
     """Check an External pool against the promise only: the rest of it is its owner's business."""
     pool, live, wanted = decided.pool, decided.live, decided.wanted or {}
     if live is None:
@@ -262,12 +287,13 @@ def _inspect(decided: PoolPlan) -> PoolPlan:
             stalled=False,
         )
         return replace(decided, problem=missing, broken=("/",))
-    findings = tuple(
-        Finding(f"NodePool/{pool.name}", d, managers.author(live, d.path), DriftAction.REPORTED, Reason.EXTERNAL)
-        for d in differences({**wanted, "metadata": {}}, live)
-        if breaks_promise(pool, d)
-    )
-    return replace(decided, findings=findings, broken=tuple(f.difference.pointer for f in findings))
+    findings = []
+    for difference in differences({**wanted, "metadata": {}}, live):
+        who = managers.author(live, difference.path)
+        if breaks_promise(pool, difference) and not _ignored(ignore, pool.name, difference, who.manager):
+            target = f"NodePool/{pool.name}"
+            findings.append(Finding(target, difference, who, DriftAction.REPORTED, Reason.EXTERNAL))
+    return replace(decided, findings=tuple(findings), broken=tuple(f.difference.pointer for f in findings))
 
 
 def _ignored(rules: Iterable[IgnoreRule], name: str, difference: Difference, manager: str) -> bool:

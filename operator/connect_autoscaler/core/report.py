@@ -1,8 +1,11 @@
 """From snapshot, plan and results to the status that is written. Pure."""
 
-from collections.abc import Iterable
+import contextlib
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import Final
+
+from pydantic import ValidationError
 
 from connect_autoscaler.api.conditions import ConditionType, Reason, merge
 from connect_autoscaler.api.names import ANNOTATION_REQUESTED_AT
@@ -21,6 +24,7 @@ from connect_autoscaler.api.status import (
     RenderedRequirement,
     clip,
 )
+from connect_autoscaler.core.digest import but_template
 from connect_autoscaler.core.drift import drift, unsettled
 from connect_autoscaler.core.model import Json, Outcome, Plan, PoolPlan, Problem, Snapshot, Verb
 from connect_autoscaler.core.verdicts import conditions, halted, pool_health
@@ -129,7 +133,7 @@ def _pool(snapshot: Snapshot, decided: PoolPlan, outcome: Outcome, now: datetime
         next_expiry=expiries[0] if expiries else None,
         owned=live is not None and mark(live)[1] == snapshot.profile.uid,
         spec_hash=_recorded(snapshot, decided, outcome),
-        requirements=_requirements(live),
+        requirements=tuple(_requirements(live)),
     )
 
 
@@ -141,16 +145,19 @@ def _message(name: str, verdict: Health | None, lost: int) -> str:
 def _recorded(snapshot: Snapshot, decided: PoolPlan, outcome: Outcome) -> str | None:
     """Digest of what the pool was last brought to; it tells later differences from changes of the profile."""
     name = decided.pool.name
+    before = next((pool.spec_hash for pool in snapshot.known.node_pools if pool.name == name), None)
     applied = any(a.name == name and a.verb in {Verb.APPLY, Verb.CREATE} for a in outcome.done)
-    if decided.digest and decided.pool.managed and ((applied and not decided.deferred) or decided.in_sync):
-        return decided.digest
-    return next((pool.spec_hash for pool in snapshot.known.node_pools if pool.name == name), None)
+    failed = any(a.name == name for a, _ in outcome.failed)
+    if not decided.pool.managed or failed or not (applied or decided.in_sync or decided.deferred):
+        return before
+    return but_template(decided.digest, before) if decided.deferred else decided.digest
 
 
-def _requirements(live: Json | None) -> tuple[RenderedRequirement, ...]:
-    if live is None:
-        return ()
-    return tuple(RenderedRequirement.model_validate(r) for r in live["spec"]["template"]["spec"]["requirements"])
+def _requirements(live: Json | None) -> Iterator[RenderedRequirement]:
+    """The requirements of the live pool, as far as this version's status can hold them."""
+    for requirement in live["spec"]["template"]["spec"]["requirements"] if live else ():
+        with contextlib.suppress(ValidationError):
+            yield RenderedRequirement.model_validate(requirement)
 
 
 def _nodes(snapshot: Snapshot, role: Role) -> str:

@@ -39,7 +39,7 @@ def conditions(
     yield _condition(ConditionType.NODE_POOLS_READY, pools)
     if release:
         yield _condition(ConditionType.RELEASE_CONFIGURED, Verdict(_FALSE, release.reason, release.message))
-    yield _condition(ConditionType.DRIFTED, _drifted(snapshot, drift))
+    yield _condition(ConditionType.DRIFTED, _drifted(plan, drift))
     stalled = next((p for p in (*problems, *((release,) if release else ())) if p.stalled), None)
     if stalled:
         yield _condition(ConditionType.STALLED, Verdict(_TRUE, stalled.reason, stalled.message))
@@ -152,9 +152,11 @@ def _deferred(snapshot: Snapshot, plan: Plan) -> str:
     )
 
 
-def _drifted(snapshot: Snapshot, drift: DriftStatus) -> Verdict:
-    if snapshot.karpenter is None:
-        return Verdict(_UNKNOWN, Reason.CHECK_FAILED, "There is nothing to compare without Karpenter's NodePool CRD")
+def _drifted(plan: Plan, drift: DriftStatus) -> Verdict:
+    if unseen := [pool.pool.name for pool in plan.pools if not pool.compared]:
+        return Verdict(
+            _UNKNOWN, Reason.CHECK_FAILED, f"Not compared: NodePool {', '.join(unseen)}; NodePoolsReady says why"
+        )
     open_items = [item for item in drift.items if item.action in {DriftAction.DEFERRED, DriftAction.REPORTED}]
     if open_items:
         first = open_items[0]

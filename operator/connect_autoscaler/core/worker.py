@@ -188,7 +188,9 @@ class Worker:
             elif action.verb is Verb.HOLD:
                 self._fights.record(action.target, {"/metadata/finalizers": "unknown"}, now)
             elif action.drift:
-                pointers = {field: authors.get((action.target, field), "unknown") for field in action.fields}
+                pointers = {
+                    field: authors[action.target, field] for field in action.fields if (action.target, field) in authors
+                }
                 self._fights.record(action.target, pointers, now)
                 if action.disruption is Disruption.REPLACES_NODES:
                     self._disruptive.append(now)
@@ -216,7 +218,7 @@ class Worker:
         if decided.wake_at:
             times.append(max((decided.wake_at - now).total_seconds(), 0.0))
         problems = (*decided.problems, *(pool.problem for pool in decided.pools))
-        if any(problem and not problem.stalled for problem in problems):
+        if any(p and (not p.stalled or p.reason is Reason.UNSUPPORTED_KARPENTER) for p in problems):
             times.append(_LATER)
         times += [self._retry(error) for _, error in outcome.failed]
         return min(times)

@@ -20,7 +20,7 @@ from kubernetes.utils.quantity import parse_quantity
 
 from connect_autoscaler.nodepools.paths import KEYED_LISTS, TEMPLATE, Element, Path, get, pointer
 
-_BUDGETS: Final[Path] = ("spec", "disruption", "budgets")
+BUDGETS: Final[Path] = ("spec", "disruption", "budgets")
 _EXPIRE_AFTER: Final[Path] = (*TEMPLATE, "spec", "expireAfter")
 _CONSOLIDATE_AFTER: Final[Path] = ("spec", "disruption", "consolidateAfter")
 _DURATIONS: Final = frozenset({_EXPIRE_AFTER, _CONSOLIDATE_AFTER, (*TEMPLATE, "spec", "terminationGracePeriod")})
@@ -28,7 +28,7 @@ _LIMITS: Final[Path] = ("spec", "limits")
 _DEFAULTS: Final[Mapping[Path, Any]] = {
     ("spec", "disruption", "consolidationPolicy"): "WhenEmptyOrUnderutilized",
     _CONSOLIDATE_AFTER: "0s",
-    _BUDGETS: [{"nodes": "10%"}],
+    BUDGETS: [{"nodes": "10%"}],
     _EXPIRE_AFTER: "720h",
 }
 _HASHED_IF_EMPTY: Final[tuple[Path, ...]] = (
@@ -113,7 +113,7 @@ def _spec(pool: Mapping[str, Any]) -> Iterator[tuple[Path, Any]]:
     """Flatten a spec into its leaves; empty maps and lists (but budgets: [] means no limit) are no leaves."""
 
     def walk(node: Any, path: Path) -> Iterator[tuple[Path, Any]]:
-        if path == _BUDGETS:
+        if path == BUDGETS:
             yield path, node
         elif path in KEYED_LISTS:
             groups: dict[Element, list[Any]] = defaultdict(list)
@@ -138,7 +138,7 @@ def _canonical(path: Path, value: Any | None) -> Any:
         return _duration(value)
     if path[:2] == _LIMITS:
         return _quantity(value)
-    if path == _BUDGETS:
+    if path == BUDGETS:
         return sorted(json.dumps(_budget(budget), sort_keys=True) for budget in value)
     if isinstance(path[-1], Element):
         items = value if isinstance(value, list) else [value]
