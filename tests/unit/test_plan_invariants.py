@@ -95,7 +95,9 @@ def an_apply_settles_what_it_set_out_to(seen: Snapshot, decided: Plan) -> None:
     applies = {action.name: action for action in decided.actions if action.verb is Verb.APPLY}
     pools = {name: applied(live, applies[name]) if name in applies else live for name, live in seen.pools.items()}
     again = plan(replace(seen, pools=pools), NOW)
-    assert [(a.target, a.fields) for a in again.actions if a.verb is Verb.APPLY and a.name in applies] == []
+    # A healed reference to a NodeClass may end a refusal, which lets more be done.
+    if again.problems == decided.problems:
+        assert [(a.target, a.fields) for a in again.actions if a.verb is Verb.APPLY and a.name in applies] == []
 
 
 def findings_and_actions_tell_the_same(seen: Snapshot, decided: Plan) -> None:

@@ -158,6 +158,18 @@ def test_a_template_that_waits_is_recorded_as_it_was() -> None:
     assert template_half(found) == template_half(old)
 
 
+@pytest.mark.parametrize("held", [{"mode": "Plan"}, {"suspend": True}])
+def test_what_was_only_planned_is_not_recorded(held: Json) -> None:
+    """Else the change would pass for drift afterwards, and under Warn never be rolled out."""
+    spec = {"contentPool": {"expireAfter": "100h", "weight": 2}, "driftPolicy": {"nodePools": "Warn"}}
+    seen = settled({**spec, **held}, written={}, claims=born_elsewhere(CONTENT))
+    old = {pool.name: pool.spec_hash for pool in seen.profile.status.node_pools}
+    status = status_of(seen)
+    assert {pool.name: pool.spec_hash for pool in status.node_pools} == old
+    freed = replace(seen, profile=replace(profile(spec), status=status))
+    assert "/spec/weight" in [field for action in plan(freed, NOW).actions for field in action.fields]
+
+
 def test_a_change_of_an_ignored_field_only_is_recorded_as_rolled_out() -> None:
     """Else everybody's next edit would pass for a change of the profile."""
     ignore = {"driftPolicy": {"ignore": [{"paths": ["/spec/weight"]}], "nodePools": "Warn"}}

@@ -97,13 +97,16 @@ class Actor:
         self._refused.pop(action.target, None)
 
     async def _hold(self, action: Action) -> Json:
-        finalizers = action.live["metadata"].get("finalizers")
-        add = (
-            {"op": "add", "path": "/metadata/finalizers/-", "value": FINALIZER_PROFILE}
-            if finalizers
-            else {"op": "add", "path": "/metadata/finalizers", "value": [FINALIZER_PROFILE]}
+        path, finalizers = "/metadata/finalizers", action.live["metadata"].get("finalizers") or []
+        return await self._kube.patch(
+            f"{PROFILES}/{action.name}",
+            [
+                _same_object(action.live),
+                # A missing list counts as null.
+                {"op": "test", "path": path, "value": finalizers or None},
+                {"op": "add", "path": path, "value": [*finalizers, FINALIZER_PROFILE]},
+            ],
         )
-        return await self._kube.patch(f"{PROFILES}/{action.name}", [*_unchanged(action.live), add])
 
     async def _let_go(self, action: Action) -> None:
         await self._kube.patch(f"{PROFILES}/{action.name}", _without_finalizer(action.live, FINALIZER_PROFILE))
@@ -117,7 +120,7 @@ class Actor:
         if len(action.removals) < len(action.differences):
             live = await self._kube.apply(path, action.body)
         if removals := _removals(action, live):
-            live = await self._kube.patch(path, [*_unchanged(live), *removals])
+            live = await self._kube.patch(path, [_same_object(live), *removals])
         return live
 
     async def _recover(self, action: Action) -> None:
@@ -204,7 +207,7 @@ class Actor:
         if live is None:
             return None
         meta = live["metadata"]
-        operations = _unchanged(live)
+        operations = [_same_object(live)]
         if meta.get("labels", {}).get(LABEL_MANAGED_BY) == FIELD_MANAGER:
             operations.append(_remove(("metadata", "labels", LABEL_MANAGED_BY)))
         if LABEL_PROFILE in meta.get("labels", {}):
@@ -266,17 +269,14 @@ def _referring(claim: NodeClaim, reference: Json) -> list[dict[str, Any]]:
     ]
 
 
-def _unchanged(live: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Guards that the object is the one, and as, the plan saw it."""
-    return [
-        {"op": "test", "path": f"/metadata/{key}", "value": live["metadata"][key]} for key in ("uid", "resourceVersion")
-    ]
+def _same_object(live: Mapping[str, Any]) -> dict[str, Any]:
+    return {"op": "test", "path": "/metadata/uid", "value": live["metadata"]["uid"]}
 
 
 def _without_finalizer(live: Mapping[str, Any], finalizer: str) -> list[dict[str, Any]]:
     at = f"/metadata/finalizers/{live['metadata']['finalizers'].index(finalizer)}"
     return [
-        {"op": "test", "path": "/metadata/uid", "value": live["metadata"]["uid"]},
+        _same_object(live),
         {"op": "test", "path": at, "value": finalizer},
         {"op": "remove", "path": at},
     ]
@@ -290,6 +290,7 @@ def _removals(action: Action, live: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Operations for undeclared fields; a list goes as a whole, and so does a map of which nothing is left.
 
     An empty map would not do: Karpenter's hash tells it from an absent one, and so would call every node Drifted.
+    Guarded by the values that are to go, not by the resourceVersion: beside a busy writer that would hardly ever match.
     """
     by_parent: dict[Path, list[str | Element]] = {}
     for difference in action.removals:
@@ -299,7 +300,11 @@ def _removals(action: Action, live: Mapping[str, Any]) -> list[dict[str, Any]]:
     for above, names in by_parent.items():
         whole = isinstance(names[0], Element) or {*names} == {*(get(live, above) or ())}
         paths += [above] if whole else [(*above, name) for name in names]
-    return [{"op": "remove", "path": pointer(path)} for path in paths]
+    return [
+        {"op": op, "path": pointer(path), **({"value": get(live, path)} if op == "test" else {})}
+        for path in paths
+        for op in ("test", "remove")
+    ]
 
 
 def _essence(action: Action) -> str:

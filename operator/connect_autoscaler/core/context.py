@@ -51,7 +51,7 @@ class Context:
         Raises:
             KubeError: The API server did not take it.
         """
-        operations = [
+        operations: list[Json] = [
             {"op": "test", "path": "/metadata/uid", "value": profile.uid},
             {"op": "add", "path": "/status", "value": status.dump()},
         ]
