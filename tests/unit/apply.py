@@ -58,8 +58,11 @@ def applied(live: Mapping[str, Any], action: Action, time: str = "2026-03-02T12:
     if len(action.removals) < len(action.differences):
         _apply(result, action.body, time)
     for operation in _removals(action, result):
-        assert operation["op"] == "remove"
         *parents, last = [part.replace("~1", "/").replace("~0", "~") for part in operation["path"].split("/")[1:]]
+        if operation["op"] == "test":
+            assert operation["value"] == (_get(result, tuple(parents)) or {}).get(last), operation
+            continue
+        assert operation["op"] == "remove"
         assert last in (_get(result, tuple(parents)) or ()), f"{operation['path']} is gone: 422"
         del _get(result, tuple(parents))[last]
     if result["spec"] != live["spec"]:

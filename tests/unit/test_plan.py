@@ -172,7 +172,17 @@ def test_drift_that_breaks_the_promise_is_said_whatever_the_policy(policy: str) 
         (WEIGHT, ()),
         (patch({"limits": {"cpu": "1"}}), ()),
         (patch({"disruption": {"budgets": [{"nodes": "100%"}]}}), ("/spec/disruption/budgets",)),
+        (patch({"disruption": {"budgets": [{"nodes": "0"}]}}), ()),
         (patch({"disruption": {"consolidateAfter": "0s"}}), ("/spec/disruption/consolidateAfter",)),
+        (patch({"disruption": {"consolidateAfter": "2h"}}), ()),
+        (patch({"disruption": {"consolidateAfter": "Never"}}), ()),
+        (
+            template(requirements=[{"key": "karpenter.sh/capacity-type", "operator": "Exists"}]),
+            (
+                "/spec/template/spec/requirements[key=karpenter.sh/capacity-type,operator=Exists]",
+                "/spec/template/spec/requirements[key=karpenter.sh/capacity-type,operator=In]",
+            ),
+        ),
         (template(terminationGracePeriod="1m"), ("/spec/template/spec/terminationGracePeriod",)),
         (template(taints=[]), ("/spec/template/spec/taints[key=workload,effect=NoSchedule]",)),
         (

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from connect_autoscaler.api.conditions import Reason
-from connect_autoscaler.api.names import FINALIZER_PROTECT
+from connect_autoscaler.api.names import FINALIZER_PROTECT, LABEL_CAPACITY_TYPE
 from connect_autoscaler.api.pools import Role
 from connect_autoscaler.api.profile import Pool
 from connect_autoscaler.api.spec import IgnoreRule, Mode, Policy, TargetKind
@@ -18,7 +18,7 @@ from connect_autoscaler.core.model import Action, Finding, Json, PoolPlan, Probl
 from connect_autoscaler.core.refusals import CONTESTED
 from connect_autoscaler.nodepools import managers
 from connect_autoscaler.nodepools.claims import outdated
-from connect_autoscaler.nodepools.compare import BUDGETS, Difference, differences
+from connect_autoscaler.nodepools.compare import BUDGETS, Difference, differences, sooner
 from connect_autoscaler.nodepools.health import Health, health
 from connect_autoscaler.nodepools.ownership import Ownership, Peer, ownership
 from connect_autoscaler.nodepools.paths import TEMPLATE, Element, Path, covers, get, transplant
@@ -211,7 +211,11 @@ class _Case:
         """What a change of the template means for the nodes at hand."""
         if not self.decided.outdated:
             return Disruption.NONE
-        return Disruption.OUTDATES_NODES if _holds_drifted(self.in_force) else Disruption.REPLACES_NODES
+        return (
+            Disruption.OUTDATES_NODES
+            if _always_zero(get(self.in_force, BUDGETS), "Drifted")
+            else Disruption.REPLACES_NODES
+        )
 
     def _apply(self, body: Json, todo: tuple[Difference, ...], live: Mapping[str, Any]) -> Action:
         template = any(difference.in_template for difference in todo)
@@ -270,11 +274,18 @@ def breaks_promise(pool: Pool, difference: Difference) -> bool:
         return True
     if pool.role is not Role.SERVER:
         return False
-    return (
-        path[:2] == ("spec", "disruption")
-        or path in {(*TEMPLATE, "spec", "expireAfter"), (*TEMPLATE, "spec", "terminationGracePeriod")}
-        or (path[:-1] == (*TEMPLATE, "spec", "taints") and f"key={key}," in difference.pointer)
-    )
+    match path:
+        case ("spec", "disruption", "budgets"):
+            return not all(_always_zero(difference.actual, reason) for reason in ("Underutilized", "Drifted"))
+        case ("spec", "disruption", "consolidateAfter") | ("spec", "template", "spec", "expireAfter"):
+            return sooner(difference.actual, difference.expected)
+        case ("spec", "disruption", "consolidationPolicy") | ("spec", "template", "spec", "terminationGracePeriod"):
+            return True
+        case ("spec", "template", "spec", "taints", Element() as element):
+            return ("key", key) in element.key
+        case ("spec", "template", "spec", "requirements", Element() as element):
+            return ("key", LABEL_CAPACITY_TYPE) in element.key
+    return False
 
 
 def _inspect(decided: PoolPlan, ignore: Iterable[IgnoreRule]) -> PoolPlan:
@@ -318,12 +329,9 @@ def _whole_list(difference: Difference, body: Mapping[str, Any]) -> bool:
     return difference.expected is None and keyed and get(body, difference.path[:-1]) is None
 
 
-def _holds_drifted(wanted: Mapping[str, Any]) -> bool:
-    """Whether an always-on budget of zero keeps Karpenter from replacing Drifted nodes."""
-    budgets = get(wanted, ("spec", "disruption", "budgets")) or ()
+def _always_zero(budgets: Iterable[Mapping[str, Any]] | None, reason: str) -> bool:
+    """Whether an always-on budget of zero keeps Karpenter from disrupting nodes for a reason."""
     return any(
-        budget.get("nodes") in ("0", "0%")
-        and "schedule" not in budget
-        and "Drifted" in budget.get("reasons", ["Drifted"])
-        for budget in budgets
+        budget.get("nodes") in ("0", "0%") and "schedule" not in budget and reason in budget.get("reasons", [reason])
+        for budget in budgets or ()
     )

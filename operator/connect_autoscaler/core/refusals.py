@@ -90,7 +90,8 @@ def _take_over(snapshot: Snapshot, pool: Pool, live: Mapping[str, Any], whose: O
     found = differences(render(snapshot.profile, pool, snapshot.karpenter), live)
     spec = [d for d in found if d.path[0] == "spec"]
     if whose is Ownership.OTHERS:
-        yield Problem(Reason.NAME_TAKEN, f"NodePool {pool.name} carries the mark of profile {own.mark(live)[0]}")
+        holder = next(mark for mark in own.mark(live) if mark)
+        yield Problem(Reason.NAME_TAKEN, f"NodePool {pool.name} carries the mark of another profile, {holder}")
     elif take_over is TakeOver.NEVER:
         yield Problem(
             Reason.NAME_TAKEN,

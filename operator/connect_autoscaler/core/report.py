@@ -148,7 +148,8 @@ def _recorded(snapshot: Snapshot, decided: PoolPlan, outcome: Outcome) -> str | 
     before = next((pool.spec_hash for pool in snapshot.known.node_pools if pool.name == name), None)
     applied = any(a.name == name and a.verb in {Verb.APPLY, Verb.CREATE} for a in outcome.done)
     failed = any(a.name == name for a, _ in outcome.failed)
-    if not decided.pool.managed or failed or not (applied or decided.in_sync or decided.deferred):
+    undone = any(action.verb is Verb.APPLY for action in decided.actions) and not applied
+    if not decided.pool.managed or failed or undone or not (applied or decided.in_sync or decided.deferred):
         return before
     return but_template(decided.digest, before) if decided.deferred else decided.digest
 

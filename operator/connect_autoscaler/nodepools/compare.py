@@ -146,6 +146,14 @@ def _canonical(path: Path, value: Any | None) -> Any:
     return value
 
 
+def sooner(actual: str | None, expected: str | None) -> bool:
+    """Whether a live duration ends before the wanted one; ``Never``, and what no clock can hold, never ends."""
+    ends, wanted = (_duration(value) if value else value for value in (actual, expected))
+    if not isinstance(ends, timedelta):
+        return False
+    return not isinstance(wanted, timedelta) or ends < wanted
+
+
 def _duration(value: str) -> timedelta | str:
     """Read a duration. The CRD's pattern lets through what no clock can hold (``9999999999h``): that stays text."""
     try:
