@@ -1,0 +1,53 @@
+"""Whole clusters: real Karpenter 1.14 and 1.15, each with the operator as a process of the shipped ServiceAccount.
+
+They are the e2e tests' own: these stop the operator, and delete every NodePool there is.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+
+import pytest
+
+from e2e.old_karpenter import karpenter_1_13
+from e2e.stage import Stage, Stages
+from harness import FakeKarpenterStatus, LocalOperator, Operator
+from sandbox import Cluster, Parts, cluster
+
+# Karpenter collects pending pods for a second before it acts; a test's are all there at once.
+_IMPATIENT = {"BATCH_IDLE_DURATION": "200ms", "BATCH_MAX_DURATION": "1s"}
+
+
+@pytest.fixture(scope="session")
+async def full_cluster() -> AsyncIterator[Cluster]:
+    """Everything, with Karpenter 1.14."""
+    async with cluster(karpenter="1.14", karpenter_env=_IMPATIENT) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+async def newer_cluster() -> AsyncIterator[Cluster]:
+    """Everything, with Karpenter 1.15."""
+    async with cluster(karpenter="1.15", karpenter_env=_IMPATIENT) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+async def stages(full_cluster: Cluster, newer_cluster: Cluster) -> AsyncIterator[Stages]:
+    """The operator on both."""
+    async with AsyncExitStack() as stack:
+        yield {
+            version: Stage(version, running, await stack.enter_async_context(Operator(running)))
+            for version, running in (("1.14", full_cluster), ("1.15", newer_cluster))
+        }
+
+
+@pytest.fixture(scope="session")
+async def oldest(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[LocalOperator]:
+    """The operator on an API server with the CRDs of Karpenter 1.13, whose part in a NodePool's status is played."""
+    crds = karpenter_1_13(tmp_path_factory.mktemp("karpenter-1.13"))
+    async with (
+        cluster(parts=Parts.API, crds=crds) as running,
+        FakeKarpenterStatus(running),
+        LocalOperator(running) as operator,
+    ):
+        yield operator
