@@ -47,7 +47,7 @@ def registry(engine: Engine, ended: asyncio.Event, *, karpenter: bool) -> kopf.O
         await engine.stop()
 
     @kopf.index(*_PROFILES, id="profiles", registry=made)
-    def profiles(body: kopf.Body, **_: Any) -> dict[Key, Profile] | None:
+    async def profiles(body: kopf.Body, **_: Any) -> dict[Key, Profile] | None:
         parsed = _parse(body)
         return dict.fromkeys(_profile_keys(parsed), parsed) if parsed else None
 
@@ -63,7 +63,7 @@ def registry(engine: Engine, ended: asyncio.Event, *, karpenter: bool) -> kopf.O
     if karpenter:
 
         @kopf.index(*_NODE_POOLS, id="pools", registry=made)
-        def pools(body: kopf.Body, **_: Any) -> dict[Key, Raw]:
+        async def pools(body: kopf.Body, **_: Any) -> dict[Key, Raw]:
             pool = Raw(body)
             return {("name", pool.name): pool, **{("mark", by): pool for by in mark(pool) if by}}
 
@@ -72,7 +72,7 @@ def registry(engine: Engine, ended: asyncio.Event, *, karpenter: bool) -> kopf.O
             engine.pool_changed(Raw(body), deleted=event["type"] == "DELETED")
 
         @kopf.index(*_NODE_CLAIMS, id="claims", registry=made)
-        def claims(body: kopf.Body, **_: Any) -> dict[Key, NodeClaim]:
+        async def claims(body: kopf.Body, **_: Any) -> dict[Key, NodeClaim]:
             claim = NodeClaim.of(body)
             return {("name", claim.name): claim, ("pool", claim.pool): claim}
 
@@ -94,10 +94,24 @@ def _parse(body: kopf.Body) -> Profile | None:
         return None
 
 
+class _Nothing(kopf.DiffBaseStorage):
+    """No copy of the last handled spec: that is for handlers of changes, and there are none."""
+
+    def fetch(self, *, body: kopf.Body) -> None:  # noqa: ARG002 - the signature is Kopf's
+        return None
+
+    def store(self, *, body: kopf.Body, patch: kopf.Patch, essence: kopf.BodyEssence) -> None:
+        pass
+
+    def build(self, *, body: kopf.Body, extra_fields: Any = None) -> kopf.BodyEssence:  # noqa: ARG002 - likewise
+        return kopf.BodyEssence({})
+
+
 def settings() -> kopf.OperatorSettings:
     """Kopf as a source of events: no scanning of CRDs, no events, no peering, no annotations of its own."""
     made = kopf.OperatorSettings()
     made.scanning.disabled = True
+    made.persistence.diffbase_storage = _Nothing()
     made.posting.enabled = False
     made.peering.standalone = True
     made.watching.connect_timeout = 10

@@ -19,8 +19,6 @@ from profile_specs import Spec
 from sandbox import eventually
 
 CHANGES = 8
-QUICK = 10.0
-"""Seconds in which the operator ends; Kubernetes would give it 30."""
 
 
 async def test_ready_is_said_of_the_generation_that_is_in_place(local_workspace: Workspace) -> None:

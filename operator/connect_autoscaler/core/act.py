@@ -43,8 +43,7 @@ class Actor:
         self._kube = kube
         self._seen = seen
         self._refused: dict[str, tuple[str, datetime, KubeError]] = {}
-        self.lost: set[str] = set()
-        """Uids of NodeClaims that went with their pool although their reference had been removed."""
+        self._lost: set[str] = set()
         self._do: Mapping[Verb, Callable[[Action], Awaitable[Json | None]]] = {
             Verb.HOLD: self._hold,
             Verb.LET_GO: self._let_go,
@@ -87,7 +86,7 @@ class Actor:
                 self._seen(body)
                 if body.get("kind") == "NodePool":
                     pools[action.name] = body
-        return Outcome(tuple(done), tuple(failed), pools)
+        return Outcome(tuple(done), tuple(failed), pools, frozenset(self._lost))
 
     def _check_refused(self, action: Action, now: datetime) -> None:
         """Do not repeat what the API server refused for good, until it changes or some time has passed."""
@@ -130,12 +129,12 @@ class Actor:
         a NodeClaim's creation, never for a terminating pool: once a list shows none, none can be lost any more.
         What was lost before must not hold the pool: a foreground deletion waits for it, which may take days.
         """
-        stripped = await self._each(action.name, lambda c: bool(c.owners) and not c.deleting, self._strip)
-        await self._each(action.name, lambda c: c.deleting and _holds_owner(c), self._unblock)
+        bound = await self._each(action.name, lambda c: bool(c.owners) and not c.deleting, self._strip)
+        bound |= await self._each(action.name, lambda c: c.deleting and _holds_owner(c), self._unblock)
         await self._unprotect(action)
-        if stripped:
+        if bound:
             # The garbage collector may have decided on a NodeClaim just before that lost its reference.
-            self.lost |= {c.uid for c in await self._claims(action.name) if c.deleting and c.uid in stripped}
+            self._lost |= bound - {c.uid for c in await self._claims(action.name) if not c.deleting}
 
     async def _each(
         self, pool: str, which: Callable[[NodeClaim], bool], patch: Callable[[NodeClaim], Awaitable[Json]]

@@ -42,6 +42,7 @@ class Cache(Generic[V]):
     def __init__(self) -> None:
         self._index: Index[V] = {}
         self._written: Final[dict[str, tuple[V, float]]] = {}
+        self._own: Final[dict[str, int]] = {}
 
     def attach(self, index: Index[V]) -> None:
         """Use an index; Kopf makes a new one each time it starts."""
@@ -71,9 +72,15 @@ class Cache(Generic[V]):
     def wrote(self, thing: V) -> None:
         """Remember what a write gave back."""
         self._written[thing.name] = thing, time.monotonic() + _TRUSTED
+        self._own[thing.name] = thing.version
+
+    def is_own(self, thing: V) -> bool:
+        """Whether an event only echoes the last write of our own."""
+        return self._own.get(thing.name) == thing.version
 
     def deleted(self, thing: V) -> None:
         """Forget a write that a deletion has overtaken."""
+        self._own.pop(thing.name, None)
         if thing.name in self._written and self._written[thing.name][0].version <= thing.version:
             del self._written[thing.name]
 

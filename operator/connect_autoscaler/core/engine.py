@@ -34,7 +34,8 @@ class Engine:
         """Start or wake the profile's worker, and wake the rivals of its claims."""
         if profile.uid not in self._workers:
             self._workers[profile.uid] = Worker(self.context, profile, self.wake_rivals)
-        self._workers[profile.uid].wake()
+        if not self.context.profiles.is_own(profile):
+            self._workers[profile.uid].wake()
 
     def profile_deleted(self, profile: Profile) -> None:
         """End the profile's worker and let others have what it claimed."""
@@ -67,13 +68,14 @@ class Engine:
                 self._wake(peer.uid)
 
     def pool_changed(self, pool: Raw, *, deleted: bool = False) -> None:
-        """Wake whoever owns the pool or asks for one of its name."""
+        """Wake whoever owns the pool or asks for one of its name; the owner not for an echo of his own write."""
+        owner = mark(pool)[1]
         if deleted:
             self.context.pools.deleted(pool)
             self._seen.pop(pool["metadata"]["uid"], None)
         elif not self._news(pool["metadata"]["uid"], _decisive(pool)):
             return
-        self._wake_for(pool.name, mark(pool)[1])
+        self._wake_for(pool.name, owner, but=owner if self.context.pools.is_own(pool) and not deleted else None)
 
     def claim_changed(self, claim: NodeClaim, *, deleted: bool = False) -> None:
         """Wake whoever owns the NodeClaim's pool."""
@@ -90,9 +92,9 @@ class Engine:
         before, self._seen[uid] = self._seen.get(uid), facts
         return before != facts
 
-    def _wake_for(self, pool: str, owner: str | None) -> None:
+    def _wake_for(self, pool: str, owner: str | None, *, but: str | None = None) -> None:
         asking = self.context.profiles.by(("pool", pool)).values()
-        for uid in {owner, *(profile.uid for profile in asking)}:
+        for uid in {owner, *(profile.uid for profile in asking)} - {but}:
             self._wake(uid)
 
     def _wake(self, uid: str | None) -> None:

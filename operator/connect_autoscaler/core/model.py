@@ -61,8 +61,6 @@ class Snapshot:
     """The status of the last pass, if it is not written yet."""
     corrections_today: int = 0
     """Corrections of the last 24 hours that replaced nodes."""
-    lost: frozenset[str] = frozenset()
-    """Uids of NodeClaims that went with their pool although nothing on them says so."""
 
     @property
     def known(self) -> ProfileStatus:
@@ -179,3 +177,5 @@ class Outcome:
     failed: tuple[tuple[Action, KubeError], ...] = ()
     pools: Mapping[str, Json] = field(default_factory=dict)
     """Live NodePools as the writes left them."""
+    lost: frozenset[str] = frozenset()
+    """Uids of NodeClaims that could not be saved from a deletion of their pool, in this or an earlier pass."""

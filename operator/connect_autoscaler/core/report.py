@@ -114,8 +114,7 @@ def _pool(snapshot: Snapshot, decided: PoolPlan, outcome: Outcome, now: datetime
         c
         for c in claims
         if decided.pool.spec.deletion_protection
-        and c.deleting
-        and ((c.owners and (terminating or not c.owned_by(uid))) or c.uid in snapshot.lost)
+        and (c.uid in outcome.lost or (c.deleting and c.owners and (terminating or not c.owned_by(uid))))
     ]
     return NodePoolStatus(
         name=name,

@@ -123,6 +123,7 @@ class Worker:
         if decided.finished:
             return _NOTHING_DUE
         outcome = await self._actor.act(decided, now)
+        await self._context.kube.calm()
         if not outcome.failed:
             self._failures = 0
         self._remember(decided, outcome, now)
@@ -176,7 +177,6 @@ class Worker:
             fights=self._fights.active(now),
             draft=self._draft,
             corrections_today=len(self._disruptive),
-            lost=frozenset(self._actor.lost),
         )
 
     def _remember(self, decided: Plan, outcome: Outcome, now: datetime) -> None:
