@@ -5,14 +5,16 @@ They are the e2e tests' own: these stop the operator, and delete every NodePool 
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from functools import partial
 
 import pytest
 
 from e2e.old_karpenter import karpenter_1_13
 from e2e.stage import Stage, Stages
-from harness import FakeKarpenterStatus, LocalOperator, Operator
-from sandbox import Cluster, Parts, cluster
+from harness import FakeKarpenterStatus, Kind, LocalOperator, Operator
+from sandbox import Cluster, Parts, cluster, eventually
 
+SERVICE_ACCOUNTS = Kind("v1", "serviceaccounts", "default")
 # Karpenter collects pending pods for a second before it acts; a test's are all there at once.
 _IMPATIENT = {"BATCH_IDLE_DURATION": "200ms", "BATCH_MAX_DURATION": "1s"}
 
@@ -35,10 +37,11 @@ async def newer_cluster() -> AsyncIterator[Cluster]:
 async def stages(full_cluster: Cluster, newer_cluster: Cluster) -> AsyncIterator[Stages]:
     """The operator on both."""
     async with AsyncExitStack() as stack:
-        yield {
-            version: Stage(version, running, await stack.enter_async_context(Operator(running)))
-            for version, running in (("1.14", full_cluster), ("1.15", newer_cluster))
-        }
+        opened = {}
+        for version, running in (("1.14", full_cluster), ("1.15", newer_cluster)):
+            opened[version] = Stage(version, running, await stack.enter_async_context(Operator(running)))
+            await eventually(partial(opened[version].api.get, SERVICE_ACCOUNTS, "default"))  # without it, no pods
+        yield opened
 
 
 @pytest.fixture(scope="session")
