@@ -5,6 +5,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from math import inf
 from typing import Any
 
 from benchmarks.api import Api
@@ -40,6 +41,7 @@ class Observer:
 
     def __init__(self) -> None:
         self._seen: dict[str, Sighting] = {}
+        self._bent: dict[str, Sighting] = {}
         self._waiting: dict[str, tuple[Callable[[Sighting], bool], asyncio.Future[float]]] = {}
 
     @classmethod
@@ -68,6 +70,11 @@ class Observer:
             raise TooLateError(f"{len(missing)} of {len(wanted)} NodePools not as expected, such as {missing[0]}")
         return max(future.result() for future in done)
 
+    def bent_at(self, name: str, version: int) -> float:
+        """Return the time at which the write with this resourceVersion was seen; infinity if it was not (yet)."""
+        seen = self._bent.get(name)
+        return seen.time if seen is not None and seen.version == version else inf
+
     def _expect(self, name: str, good: Callable[[Sighting], bool]) -> asyncio.Future[float]:
         future: asyncio.Future[float] = asyncio.get_running_loop().create_future()
         seen = self._seen.get(name)
@@ -88,6 +95,8 @@ class Observer:
             return
         seen = Sighting(int(pool["metadata"]["resourceVersion"]), pool["spec"].get("weight", 0), now)
         self._seen[name] = seen
+        if seen.weight != RIGHT_WEIGHT:
+            self._bent[name] = seen
         good, future = self._waiting.get(name, (None, None))
         if good and future and good(seen):
             del self._waiting[name]

@@ -26,6 +26,7 @@ from connect_autoscaler.core.fights import Fights
 from connect_autoscaler.core.model import Outcome, Plan, Problem, Snapshot, Verb
 from connect_autoscaler.core.plan import plan
 from connect_autoscaler.core.pools import OWNER_REFERENCES
+from connect_autoscaler.nodepools.health import picked_up_by
 from connect_autoscaler.nodepools.ownership import Peer
 
 log = logging.getLogger(__name__)
@@ -217,6 +218,9 @@ class Worker:
         times = [resync]
         if decided.wake_at:
             times.append(max((decided.wake_at - now).total_seconds(), 0.0))
+        # The echo of a creation wakes nobody, so it is now that the time of "not picked up" has to be remembered.
+        created = (outcome.pools[action.name] for action in outcome.done if action.verb is Verb.CREATE)
+        times += [max((picked_up_by(pool) - now).total_seconds(), 0.0) for pool in created]
         problems = (*decided.problems, *(pool.problem for pool in decided.pools))
         if any(p and (not p.stalled or p.reason is Reason.UNSUPPORTED_KARPENTER) for p in problems):
             times.append(_LATER)
