@@ -1,5 +1,6 @@
 """The bench's own way to the API server: plain aiohttp, the cheapest there is in Python. The floor uses it too."""
 
+import asyncio
 import json
 import ssl
 from collections.abc import AsyncIterator
@@ -16,6 +17,8 @@ _MERGE_PATCH: Final = "application/merge-patch+json"
 _APPLY: Final = "application/apply-patch+yaml"
 _LINE: Final = 2**22
 _FAILED: Final = 400
+_KEEP_ALIVE: Final = 80
+"""Seconds; the API server closes idle connections after 90."""
 
 
 class ApiError(Exception):
@@ -41,12 +44,16 @@ class Api:
         server, context = _credentials(kubeconfig)
         async with aiohttp.ClientSession(
             server,
-            connector=aiohttp.TCPConnector(ssl=context, limit=connections),
+            connector=aiohttp.TCPConnector(ssl=context, limit=connections, keepalive_timeout=_KEEP_ALIVE),
             headers={"User-Agent": agent, "Accept": _JSON},
             timeout=aiohttp.ClientTimeout(total=60),
             read_bufsize=_LINE,
         ) as session:
             yield cls(session)
+
+    async def warm_up(self, connections: int) -> None:
+        """Open connections now, so that no measured request has to wait for a handshake."""
+        await asyncio.gather(*(self.get("/version") for _ in range(connections)))
 
     async def get(self, path: str) -> Json:
         """Read an object or a list."""

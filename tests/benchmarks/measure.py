@@ -100,6 +100,7 @@ async def measure(kind: type[Contender], world: World, edits: int) -> Run:
         observer = await stack.enter_async_context(Observer.watching(api))
         async with Process.running(contender.argv, contender.env, contender.log) as process:
             await contender.ready(process)
+            await api.warm_up(_CONNECTIONS)
             meter = _Meter(server, process, run.costs)
             async with meter.phase("cold"):
                 run.cold = await _cold(contender, process, observer)
@@ -114,6 +115,7 @@ async def measure(kind: type[Contender], world: World, edits: int) -> Run:
             run.rss_end = process.rss
         await contender.forget()
         await api.delete_all(NODE_POOLS)
+        await api.warm_up(_CONNECTIONS)
         run.start = await _start(contender, observer)
         if kind.name == "ours":
             run.rss_empty = await _empty(Empty(server, api, world))

@@ -120,13 +120,14 @@ class Tenant:
         """Wait until all pods run."""
 
         def run() -> bool:
-            waiting = {
-                each["metadata"]["name"]: each["status"].get("conditions")
-                for each in self.pods()
-                if each["status"].get("phase") != "Running"
-            }
-            assert not waiting, (waiting, self.claims(), self.nodes())
-            return len(self.pods()) == len(self._pods)
+            pods = {each["metadata"]["name"]: each for each in self.pods()}
+            waiting = {name for name in self._pods if pods.get(name, {}).get("status", {}).get("phase") != "Running"}
+            assert not waiting, [
+                (event["regarding"]["name"], event["reason"], event["note"])
+                for event in self.api.list(EVENTS)
+                if str(event["regarding"].get("name")).startswith(self.name)
+            ]
+            return True
 
         await eventually(run, timeout=_LAUNCH, interval=POLL)
 
