@@ -2,13 +2,14 @@
 
 import asyncio
 import logging
+from typing import Any
 
 import click
 import kopf
 from kubernetes.aio.config import ConfigException
 
 from connect_autoscaler import __version__
-from connect_autoscaler.runner import Options, run
+from connect_autoscaler.runner import DEFAULT_SOURCE, Options, run
 
 _LOG_FORMATS = {"plain": kopf.LogFormat.FULL, "json": kopf.LogFormat.JSON}
 
@@ -44,21 +45,65 @@ def main() -> None:
     show_default=True,
     help="Form of log lines.",
 )
+@click.option(
+    "--helm",
+    envvar=["CONNECT_AUTOSCALER_HELM"],
+    default="helm",
+    show_default=True,
+    help="The helm 4 binary: a path, or a name on the PATH.",
+)
+@click.option(
+    "--helm-grace",
+    envvar=["CONNECT_AUTOSCALER_HELM_GRACE"],
+    type=click.FloatRange(0),
+    default=30.0,
+    show_default=True,
+    help="Seconds that an upgrade under way has to finish on SIGTERM, before it is rolled back.",
+)
+@click.option(
+    "--chart-dir",
+    envvar=["CONNECT_AUTOSCALER_CHART_DIR"],
+    type=click.Path(),
+    help="Folder of charts for spec.release.chart.path.",
+)
+@click.option(
+    "--chart-sources",
+    envvar=["CONNECT_AUTOSCALER_CHART_SOURCES"],
+    default=DEFAULT_SOURCE,
+    show_default=True,
+    help="Repositories (https://...) and registries (oci://...) that profiles may name, separated by commas; the first "
+    "one is the default.",
+)
+@click.option(
+    "--release-namespaces",
+    envvar=["CONNECT_AUTOSCALER_RELEASE_NAMESPACES"],
+    help="Namespaces whose releases are served, separated by commas. Default: all that the operator's rights allow.",
+)
+@click.option(
+    "--require-service-account",
+    envvar=["CONNECT_AUTOSCALER_REQUIRE_SERVICE_ACCOUNT"],
+    is_flag=True,
+    help="Refuse profiles that name no spec.release.serviceAccountName to impersonate.",
+)
 @click.option("--verbose", envvar=["CONNECT_AUTOSCALER_VERBOSE"], is_flag=True, help="Log details.")
-def run_operator(
-    kubeconfig: str | None, context: str | None, liveness_port: int, log_format: str, *, verbose: bool
-) -> None:
+def run_operator(log_format: str, *, verbose: bool, **options: Any) -> None:
     """Run the operator until SIGTERM or SIGINT. Every option can be set as CONNECT_AUTOSCALER_<OPTION>."""
     kopf.configure(verbose=verbose, log_format=_LOG_FORMATS[log_format])
     logging.getLogger("kopf.objects").setLevel(logging.WARNING)  # else a line for every event of every object
+    lists = {name: _words(options[name]) for name in ("chart_sources", "release_namespaces")}
     try:
-        asyncio.run(run(Options(kubeconfig, context, liveness_port)))
+        asyncio.run(run(Options(**{**options, **lists})))
     except ConfigException as error:
         raise click.ClickException(
             f"no cluster to work on: {error}; name one with --kubeconfig or $KUBECONFIG"
         ) from error
     except OSError as error:
         raise click.ClickException(f"cannot serve probes: {error}") from error
+
+
+def _words(text: str | None) -> tuple[str, ...] | None:
+    """Read a list; None stays None: all."""
+    return None if text is None else tuple(word for word in text.replace(",", " ").split() if word)
 
 
 if __name__ == "__main__":

@@ -2,9 +2,14 @@
 
 import asyncio
 import logging
+import os
+import tempfile
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import timedelta
 from http import HTTPStatus
+from pathlib import Path
+from typing import Final
 
 import kopf
 
@@ -13,11 +18,17 @@ from connect_autoscaler.api.names import GROUP, NODECLAIM_CRD, NODEPOOL_CRD, PLU
 from connect_autoscaler.core import probes
 from connect_autoscaler.core.engine import Engine
 from connect_autoscaler.core.errors import KubeError
-from connect_autoscaler.core.kube import Kube
+from connect_autoscaler.core.kube import Kube, in_cluster
+from connect_autoscaler.core.release_store import this_process
+from connect_autoscaler.core.release_work import Toolbox
+from connect_autoscaler.release.charts import Charts
+from connect_autoscaler.release.helm import Helm
 
 log = logging.getLogger(__name__)
 _CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 _POLL = 2.0
+DEFAULT_SOURCE: Final = "https://helm.rstudio.com"
+"""The vendor's repository of charts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +38,31 @@ class Options:
     kubeconfig: str | None = None
     context: str | None = None
     liveness_port: int = 0
+    helm: str = "helm"
+    helm_grace: float = 30.0
+    """Seconds that an upgrade under way has to finish when the operator is told to end."""
+    chart_dir: str | None = None
+    chart_sources: tuple[str, ...] = (DEFAULT_SOURCE,)
+    release_namespaces: tuple[str, ...] | None = None
+    require_service_account: bool = False
+
+
+def _toolbox(options: Options, home: str) -> Toolbox:
+    helm = Helm(options.helm, Path(home))
+    directory = Path(options.chart_dir) if options.chart_dir else None
+    kubeconfig = options.kubeconfig
+    if kubeconfig is None and not in_cluster():
+        kubeconfig = os.environ.get("KUBECONFIG", "~/.kube/config")
+        kubeconfig = os.pathsep.join(str(Path(each).expanduser()) for each in kubeconfig.split(os.pathsep))
+    return Toolbox(
+        helm=helm,
+        charts=Charts(helm, sources=options.chart_sources, directory=directory),
+        holder=this_process(),
+        kubeconfig=kubeconfig,
+        context=options.context,
+        namespaces=None if options.release_namespaces is None else frozenset(options.release_namespaces),
+        account_required=options.require_service_account,
+    )
 
 
 async def run(options: Options, *, stop: asyncio.Event | None = None, ready: asyncio.Event | None = None) -> None:
@@ -46,15 +82,17 @@ async def run(options: Options, *, stop: asyncio.Event | None = None, ready: asy
         return engines[-1].oldest_pass if engines else timedelta()
 
     async with (
+        AsyncExitStack() as stack,
         await Kube.connect(options.kubeconfig, options.context) as kube,
         probes.serve(options.liveness_port, overdue=overdue, ready=ready.is_set) as port,
     ):
+        tools = _toolbox(options, stack.enter_context(tempfile.TemporaryDirectory(prefix="connect-autoscaler-")))
         log.info("probes on port %d", port)
         await _wait_for(kube, f"{PLURAL}.{GROUP}", stop)
         again = True
         while again and not (stop and stop.is_set()):
             karpenter = await _karpenter(kube)
-            engine = Engine(kube)
+            engine = Engine(kube, tools, options.helm_grace)
             engines[:] = [engine]
             again = await _serve(engine, stop, ready, karpenter=karpenter)
 

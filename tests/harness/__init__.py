@@ -30,6 +30,7 @@ from harness.api import (
 from harness.installation import DEPLOY, NAMESPACE, NODE_CLASS, ROOT, USER, install, kustomize
 from harness.karpenter import FakeKarpenterStatus, stamp_ready
 from harness.operators import LocalOperator, Operator
+from harness.releases import Release
 from harness.watches import Event, Timeline, watch
 from harness.workspace import Profile, Workspace
 
@@ -55,6 +56,7 @@ __all__ = [
     "LocalOperator",
     "Operator",
     "Profile",
+    "Release",
     "Timeline",
     "Workspace",
     "install",

@@ -6,9 +6,10 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
+from connect_autoscaler.api.conditions import Problem
 from connect_autoscaler.api.names import FIELD_MANAGER, FINALIZER_PROFILE, LABEL_NODEPOOL
 from connect_autoscaler.api.profile import Pool, Profile
-from connect_autoscaler.core.model import Problem, Snapshot
+from connect_autoscaler.core.model import Snapshot
 from connect_autoscaler.core.plan import plan
 from connect_autoscaler.nodepools.claims import NodeClaim
 from connect_autoscaler.nodepools.karpenter import Karpenter

@@ -5,9 +5,9 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-from connect_autoscaler.api.conditions import Reason
+from connect_autoscaler.api.conditions import Problem, Reason
 from connect_autoscaler.api.names import ANNOTATION_APPROVE
-from connect_autoscaler.core.model import Action, Fight, Plan, PoolPlan, Problem, Snapshot
+from connect_autoscaler.core.model import Action, Fight, Plan, PoolPlan, Snapshot
 from unit.builders import (
     NOW,
     Bend,

@@ -6,11 +6,11 @@ from typing import Any, Final
 
 from hypothesis import strategies as st
 
-from connect_autoscaler.api.conditions import Reason
+from connect_autoscaler.api.conditions import Problem, Reason
 from connect_autoscaler.api.names import ANNOTATION_APPROVE, FINALIZER_PROFILE
 from connect_autoscaler.api.profile import Profile
 from connect_autoscaler.core.errors import KubeError, Retry
-from connect_autoscaler.core.model import Fight, Outcome, Plan, Problem, Snapshot
+from connect_autoscaler.core.model import Fight, Outcome, Plan, Snapshot
 from connect_autoscaler.core.plan import plan
 from connect_autoscaler.nodepools.claims import NodeClaim
 from profile_specs import merged

@@ -9,14 +9,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from connect_autoscaler.api.conditions import ConditionType, Reason, merge
+from connect_autoscaler.api.conditions import ConditionType, Problem, Reason, merge
 from connect_autoscaler.api.names import ANNOTATION_REQUESTED_AT
 from connect_autoscaler.api.status import Condition, ConditionStatus, ProfileStatus
 from connect_autoscaler.core import report
 from connect_autoscaler.core.digest import but_template, template_half
 from connect_autoscaler.core.errors import KubeError, Retry
-from connect_autoscaler.core.model import Outcome, Problem, Verb
+from connect_autoscaler.core.model import Outcome, Verb
 from connect_autoscaler.core.plan import plan
+from connect_autoscaler.core.requests import requested_at
 from unit.builders import (
     NOW,
     Json,
@@ -184,7 +185,7 @@ def test_a_request_is_answered() -> None:
     seen = settled(annotations={ANNOTATION_REQUESTED_AT: "now"})
     assert status_of(seen).last_handled_reconcile_at == "now"
     long = settled(annotations={ANNOTATION_REQUESTED_AT: "x" * 999})
-    assert status_of(long).last_handled_reconcile_at == report.requested_at(long.profile)
+    assert status_of(long).last_handled_reconcile_at == requested_at(long.profile)
     assert not report.same(status_of(settled()), status_of(seen))
 
 

@@ -5,10 +5,11 @@ from typing import Any
 
 import pytest
 
-from connect_autoscaler.api.conditions import Reason
+from connect_autoscaler.api.conditions import Problem, Reason
 from connect_autoscaler.api.status import DriftAction
 from connect_autoscaler.core.errors import KubeError, Retry
 from connect_autoscaler.core.model import Fight, Snapshot
+from connect_autoscaler.core.release_model import ReleaseView
 from unit.builders import (
     edited,
     gone,
@@ -143,16 +144,13 @@ def test_a_correction_that_waits_keeps_ready() -> None:
         (snapshot(profile(), peers=(rival(),)), Reason.POOL_CLAIMED_TWICE, True),
         (snapshot(profile({"mode": "Plan"})), Reason.PLAN_MODE, False),
         (snapshot(profile({"suspend": True})), Reason.SUSPEND_REQUESTED, False),
-        (snapshot(profile({"release": {"namespace": "posit", "name": "connect"}})), None, True),
         (external(gone), Reason.POOL_MISSING, False),
     ],
 )
-def test_refusals(seen: Snapshot, reason: Reason | None, stalled: bool) -> None:  # noqa: FBT001 - a column
+def test_refusals(seen: Snapshot, reason: Reason, stalled: bool) -> None:  # noqa: FBT001 - a column
     found = said(status_of(seen))
-    assert found["Ready"][0] == "False" or reason is None
-    if reason:
-        assert found["Ready"] == ("False", reason)
-        assert found["NodePoolsReady"] == ("False", reason)
+    assert found["Ready"] == ("False", reason)
+    assert found["NodePoolsReady"] == ("False", reason)
     assert ("Stalled" in found) is stalled
     assert "Reconciling" not in found or not stalled
 
@@ -169,10 +167,13 @@ def test_what_was_not_compared_is_not_called_free_of_drift(seen: Snapshot) -> No
     assert said(status_of(seen))["Drifted"] == ("Unknown", Reason.CHECK_FAILED)
 
 
-def test_a_release_is_not_managed_and_that_is_said() -> None:
+def test_a_release_that_does_not_exist_yet_is_no_dead_end() -> None:
+    missing = Problem(Reason.RELEASE_NOT_FOUND, "There is no Helm release connect", stalled=False)
     seen = settled({"release": {"namespace": "posit", "name": "connect"}})
-    assert said(status_of(seen))["ReleaseConfigured"] == ("False", Reason.RELEASE_NOT_SUPPORTED)
-    assert said(status_of(seen))["Ready"] == ("False", Reason.RELEASE_NOT_SUPPORTED)
+    seen = replace(seen, release=ReleaseView("posit", "connect", problem=missing))
+    assert said(status_of(seen))["ReleaseConfigured"] == ("False", Reason.RELEASE_NOT_FOUND)
+    assert said(status_of(seen))["Ready"] == ("False", Reason.RELEASE_NOT_FOUND)
+    assert "Stalled" not in said(status_of(seen))
     spec = {"release": {"namespace": "posit", "name": "connect"}, "driftPolicy": {"release": "Ignore"}}
     assert said(status_of(settled(spec)))["Ready"] == ("True", Reason.IN_SYNC)
     assert "ReleaseConfigured" not in said(status_of(settled(spec)))

@@ -6,6 +6,7 @@ The rules are the Kubernetes API conventions and fluxcd/pkg ``runtime/conditions
 """
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Self
@@ -85,10 +86,129 @@ class Reason(StrEnum):
     INVALID = "Invalid", "The API server or Karpenter refused a NodePool; the message names the field to correct."
     UNSATISFIABLE = "Unsatisfiable", "Requirements of a pool contradict each other; no node can ever satisfy them."
     PLAN_MODE = "PlanMode", "spec.mode is Plan: what would be done is in status.plan; set Enforce to have it done."
-    RELEASE_NOT_SUPPORTED = (
-        "ReleaseNotSupported",
-        "This version manages NodePools only; set driftPolicy.release: Ignore to say that you know.",
+    # ReleaseConfigured: what the release is
+    OVERLAY_APPLIED = "OverlayApplied", "The release carries the overlay, and what runs is what it asks for."
+    OVERLAY_MISSING = "OverlayMissing", "Values of the overlay are not in the release; see status.drift.items and plan."
+    OVERLAY_INEFFECTIVE = (
+        "OverlayIneffective",
+        "The release has the values, but its rendered objects do not show them: this chart ignores or renames keys.",
     )
+    OVERLAY_SHADOWED = (
+        "OverlayShadowed",
+        "Other values of the release's owner override the overlay; the message says which.",
+    )
+    OVERLAY_EXPORTED = (
+        "OverlayExported",
+        "The merged overlay is in a ConfigMap; add the line that the message gives to the release's own source.",
+    )
+    RELEASE_NOT_FOUND = "ReleaseNotFound", "The Helm release does not exist; install it. Picked up by itself."
+    RELEASE_CLAIMED_TWICE = (
+        "ReleaseClaimedTwice",
+        "Another profile manages the same release; remove release from one of the two.",
+    )
+    UNSUPPORTED_STORAGE = (
+        "UnsupportedStorage",
+        "Helm keeps this release elsewhere than in Secrets (HELM_DRIVER), where the operator cannot read it.",
+    )
+    PENDING_RELEASE = (
+        "PendingRelease",
+        "Another Helm operation holds the release; waits for its end. One that died is undone with helm rollback.",
+    )
+    RELEASE_NOT_DEPLOYED = (
+        "ReleaseNotDeployed",
+        "No revision of the release was ever deployed; make the installation work.",
+    )
+    OWNER_AMBIGUOUS = "OwnerAmbiguous", "Signs of several owners contradict each other; set spec.release.manager."
+    NAMESPACE_NOT_SERVED = (
+        "NamespaceNotServed",
+        "The release's namespace is not among the operator's --release-namespaces.",
+    )
+    SERVICE_ACCOUNT_REQUIRED = (
+        "ServiceAccountRequired",
+        "The operator runs with --require-service-account: set spec.release.serviceAccountName.",
+    )
+
+    # ReleaseConfigured: what makes the overlay impossible
+    UNSUPPORTED_CHART = (
+        "UnsupportedChart",
+        "The chart is not rstudio-connect, or older than 0.9.0; upgrade the release.",
+    )
+    UNSUPPORTED_CONNECT = (
+        "UnsupportedConnect",
+        "Connect is older than 2026.04.0, which off-host execution needs; upgrade it.",
+    )
+    VERSION_UNKNOWN = (
+        "VersionUnknown",
+        "Connect's version cannot be read from image.tag, versionOverride or the chart; set versionOverride.",
+    )
+    LAUNCHER_ENABLED = (
+        "LauncherEnabled",
+        "launcher.enabled is true; move to backends.kubernetes first, as Posit's documentation describes.",
+    )
+    LOCAL_EXECUTION = (
+        "LocalExecution",
+        "backends.kubernetes.enabled is false: content runs in the server's pod, nothing can be placed.",
+    )
+    STORAGE_MISSING = (
+        "StorageMissing",
+        "Off-host execution needs sharedStorage.create, sharedStorage.mount or config.Kubernetes.DataDirPVCName.",
+    )
+    STORAGE_NOT_SHARED = (
+        "StorageNotShared",
+        "The data volume is ReadWriteOnce: a rolling restart on another node would wait for ever. Use ReadWriteMany.",
+    )
+    NODE_SELECTOR_CONFLICT = (
+        "NodeSelectorConflict",
+        "The release selects nodes by the same label with another value; remove it, or change spec.placement.",
+    )
+    AFFINITY_CONFLICT = (
+        "AffinityConflict",
+        "Node selection of the release excludes the nodes of the pool; the message names the term.",
+    )
+    INVALID_VALUES = (
+        "InvalidValues",
+        "A value of the release has a form that the chart does not understand; correct it.",
+    )
+    JOB_BASE_INVALID = "JobBaseInvalid", "backends.kubernetes.defaultResourceJobBase is no Job; correct it."
+
+    # ReleaseConfigured: what stops an upgrade
+    CHART_UNAVAILABLE = "ChartUnavailable", "The chart at the installed version cannot be had from its source; retried."
+    CHART_INCOMPLETE = "ChartIncomplete", "The chart lacks a dependency in charts/; run helm dependency build on it."
+    CHART_NOT_ALLOWED = (
+        "ChartNotAllowed",
+        "spec.release.chart names a source that is not among the operator's --chart-sources.",
+    )
+    CHART_MISMATCH = (
+        "ChartMismatch",
+        "The chart at hand does not render the installed release from its own values; nothing is written.",
+    )
+    RENDER_FAILED = "RenderFailed", "The chart refuses to render the merged values; the message is the chart's."
+    HELM_NOT_FOUND = "HelmNotFound", "The helm 4 binary is not there; put it on the operator's PATH or set --helm."
+    HELM_FAILED = "HelmFailed", "Helm failed in a way the operator does not know; its log has the redacted message."
+    OWNERSHIP_CONFLICT = "OwnershipConflict", "An object of the chart belongs to another release or tool."
+    MUTATED_BY_ADMISSION = (
+        "MutatedByAdmission",
+        "An admission policy or webhook changes what Helm applies; exempt the Connect Deployment from it.",
+    )
+    ROLLED_BACK = (
+        "RolledBack",
+        "The upgrade failed and was rolled back; tried again when something changes, or on request.",
+    )
+    ROLLBACK_FAILED = (
+        "RollbackFailed",
+        "The upgrade failed, and its rollback too; look at helm history and helm status.",
+    )
+    TIMEOUT = "Timeout", "The servers did not become ready within spec.release.timeout."
+    CANCELLED = "Cancelled", "The upgrade was interrupted; taken up again."
+
+    # The release's gates and plan
+    ANNOUNCED = "Announced", "The plan is being written to status before it starts."
+    CONTENT_RUNNING = (
+        "ContentRunning",
+        "Content is running that a restart of the server would orphan; waits for its end, or for approval.",
+    )
+    WAITING_FOR_ROLLOUT = "WaitingForRollout", "The release is written; its servers are being rolled out."
+    USER_VALUE = "UserValue", "The release has a value of its own there, and it stays."
 
     # The API server
     FORBIDDEN = "Forbidden", "The operator's ServiceAccount may not do this; grant the right that the message names."
@@ -125,6 +245,16 @@ class Reason(StrEnum):
     )
     SUSPEND_REQUESTED = "SuspendRequested", "spec.suspend is true: nothing is written but status."
     FIGHT_DETECTED = "FightDetected", "Somebody reverts corrections; they go on once a minute. Stop the one it names."
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Why a step cannot go on."""
+
+    reason: Reason
+    message: str
+    stalled: bool = True
+    """Whether only the user can end it (condition Stalled); else the operator looks again by itself."""
 
 
 def merge(

@@ -6,6 +6,7 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any, Self
 
+from connect_autoscaler.api.policies import Policy
 from connect_autoscaler.api.pools import Management, NodeClassRef, PoolSpec, Role
 from connect_autoscaler.api.spec import ProfileSpec
 from connect_autoscaler.api.status import ProfileStatus
@@ -57,6 +58,7 @@ class Profile:
     annotations: Mapping[str, str]
     spec: ProfileSpec
     status: ProfileStatus
+    deleted_at: datetime | None = None
 
     @classmethod
     def of(cls, body: Mapping[str, Any]) -> Self:
@@ -77,6 +79,7 @@ class Profile:
             annotations=meta.get("annotations", {}),
             spec=ProfileSpec.model_validate(body["spec"]),
             status=ProfileStatus.model_validate(body.get("status", {})),
+            deleted_at=datetime.fromisoformat(meta["deletionTimestamp"]) if "deletionTimestamp" in meta else None,
         )
 
     @classmethod
@@ -94,6 +97,13 @@ class Profile:
     def claimed_placements(self) -> frozenset[tuple[str, str]]:
         """Placement labels of its Managed pools."""
         return frozenset(pool.label for pool in self.pools if pool.managed)
+
+    @cached_property
+    def claimed_release(self) -> tuple[str, str] | None:
+        """Namespace and name of its release; with driftPolicy.release: Ignore it claims none."""
+        release = self.spec.release
+        cared_for = release is not None and self.spec.drift_policy.release is not Policy.IGNORE
+        return (release.namespace, release.name) if release and cared_for else None
 
     @property
     def guard(self) -> dict[str, Any]:

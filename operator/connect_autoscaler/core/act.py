@@ -39,14 +39,23 @@ Seen = Callable[[Json], None]
 class Actor:
     """Writes for one profile."""
 
-    def __init__(self, kube: Kube, seen: Seen) -> None:
+    def __init__(self, kube: Kube, seen: Seen, forget: Callable[[], Awaitable[None]]) -> None:
+        """Begin.
+
+        Args:
+            kube: The connection.
+            seen: Told of every object that was written.
+            forget: Drops what is remembered of the release.
+        """
         self._kube = kube
         self._seen = seen
+        self._forget_release = forget
         self._refused: dict[str, tuple[str, datetime, KubeError]] = {}
         self._lost: set[str] = set()
         self._do: Mapping[Verb, Callable[[Action], Awaitable[Json | None]]] = {
             Verb.HOLD: self._hold,
             Verb.LET_GO: self._let_go,
+            Verb.FORGET: self._forget,
             Verb.CREATE: self._create,
             Verb.APPLY: self._apply,
             Verb.RECOVER: self._recover,
@@ -106,6 +115,9 @@ class Actor:
                 {"op": "add", "path": path, "value": [*finalizers, FINALIZER_PROFILE]},
             ],
         )
+
+    async def _forget(self, action: Action) -> None:  # noqa: ARG002 - all that do something have the same form
+        await self._forget_release()
 
     async def _let_go(self, action: Action) -> None:
         await self._kube.patch(f"{PROFILES}/{action.name}", _without_finalizer(action.live, FINALIZER_PROFILE))

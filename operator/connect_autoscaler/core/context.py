@@ -11,6 +11,7 @@ from connect_autoscaler.core.events import Recorder, transitions
 from connect_autoscaler.core.kube import Json, Kube
 from connect_autoscaler.core.lanes import Lane
 from connect_autoscaler.core.lookups import Lookups
+from connect_autoscaler.core.release_work import Toolbox
 from connect_autoscaler.nodepools.claims import NodeClaim
 
 
@@ -22,8 +23,8 @@ def utc_now() -> datetime:
 class Context:
     """Shared by the workers; nothing in it belongs to one profile."""
 
-    def __init__(self, kube: Kube, clock: Callable[[], datetime] = utc_now) -> None:
-        self.kube, self.clock = kube, clock
+    def __init__(self, kube: Kube, tools: Toolbox, clock: Callable[[], datetime] = utc_now) -> None:
+        self.kube, self.tools, self.clock = kube, tools, clock
         self.profiles: Cache[Profile] = Cache()
         """By ``all``, and by ``pool`` that they name."""
         self.pools: Cache[Raw] = Cache()

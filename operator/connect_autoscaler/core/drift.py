@@ -54,7 +54,8 @@ def _findings(snapshot: Snapshot, plan: Plan, outcome: Outcome) -> Iterator[Drif
     spec = snapshot.profile.spec
     done = {(action.target, field) for action in outcome.done for field in action.fields}
     failures = {action.target: error.reason for action, error in outcome.failed}
-    for finding in chain.from_iterable(pool.findings for pool in plan.pools):
+    released = plan.release.findings if plan.release else ()
+    for finding in chain(*(pool.findings for pool in plan.pools), released):
         action, reason = finding.action, finding.reason
         if action is DriftAction.CORRECTED and (finding.target, finding.difference.pointer) not in done:
             if spec.mode is Mode.PLAN:

@@ -2,10 +2,12 @@
 
 import asyncio
 import logging
+from collections.abc import Coroutine
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
-from connect_autoscaler.api.conditions import Reason
+from connect_autoscaler.api.conditions import Problem, Reason
 from connect_autoscaler.api.profile import Profile
 from connect_autoscaler.api.status import ProfileStatus
 from connect_autoscaler.core import report
@@ -13,7 +15,7 @@ from connect_autoscaler.core.cache import EVERY, Raw
 from connect_autoscaler.core.context import Context
 from connect_autoscaler.core.errors import KubeError
 from connect_autoscaler.core.kube import Kube
-from connect_autoscaler.core.model import Problem
+from connect_autoscaler.core.release_work import Toolbox
 from connect_autoscaler.core.worker import Worker
 from connect_autoscaler.nodepools.claims import NodeClaim
 from connect_autoscaler.nodepools.ownership import Peer, mark
@@ -24,8 +26,16 @@ log = logging.getLogger(__name__)
 class Engine:
     """All workers of an operator, one per profile."""
 
-    def __init__(self, kube: Kube) -> None:
-        self.context = Context(kube)
+    def __init__(self, kube: Kube, tools: Toolbox, grace: float = 0) -> None:
+        """Begin with no worker.
+
+        Args:
+            kube: The connection.
+            tools: For Helm releases.
+            grace: Seconds that an upgrade under way has to finish when the operator is told to end.
+        """
+        self.context = Context(kube, tools)
+        self._grace = grace
         self._workers: dict[str, Worker] = {}
         self._seen: dict[str, object] = {}
         self._side: set[asyncio.Task[None]] = set()
@@ -41,7 +51,7 @@ class Engine:
         """End the profile's worker and let others have what it claimed."""
         self.context.profiles.deleted(profile)
         if worker := self._workers.pop(profile.uid, None):
-            worker.stop()
+            self._aside(worker.end())
         self.wake_rivals(profile)
 
     def unreadable(self, body: Raw) -> None:
@@ -50,9 +60,12 @@ class Engine:
         bare = Profile.bare(body)
         status = report.stopped(bare, [problem], self.context.clock())
         if not report.same(bare.status, status):
-            task = asyncio.create_task(self._write_status(bare, status))
-            self._side.add(task)
-            task.add_done_callback(self._side.discard)
+            self._aside(self._write_status(bare, status))
+
+    def _aside(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._side.add(task)
+        task.add_done_callback(self._side.discard)
 
     async def _write_status(self, profile: Profile, status: ProfileStatus) -> None:
         try:
@@ -107,10 +120,11 @@ class Engine:
         return max((worker.overdue for worker in self._workers.values()), default=timedelta())
 
     async def stop(self) -> None:
-        """End all workers at the next await; a pass under way is cancelled, its writes are whole or not at all."""
-        for worker in self._workers.values():
-            worker.stop()
-        await asyncio.gather(*(worker.task for worker in self._workers.values()), return_exceptions=True)
+        """End all workers at the next await; a pass under way is cancelled, its writes are whole or not at all.
+
+        Upgrades under way may finish within the grace.
+        """
+        await asyncio.gather(*(worker.end(self._grace) for worker in self._workers.values()), *self._side)
         self._workers.clear()
 
 

@@ -15,8 +15,15 @@ from connect_autoscaler.api.spec import Disruptions, When, Window
 _INSTANT: Final = timedelta(microseconds=1)
 
 
-def closed(disruptions: Disruptions, *, correction: bool, corrections_today: int, now: datetime) -> Reason | None:
-    """Why an action that replaces nodes may not start now; None: it may.
+def closed(
+    disruptions: Disruptions,
+    *,
+    correction: bool,
+    corrections_today: int,
+    now: datetime,
+    busy: Reason | None = Reason.NODES_IN_USE,
+) -> Reason | None:
+    """Why an action that replaces nodes or restarts servers may not start now; None: it may.
 
     Approval is checked before.
 
@@ -25,13 +32,14 @@ def closed(disruptions: Disruptions, *, correction: bool, corrections_today: int
         correction: Whether it corrects drift; the daily limit is for corrections only.
         corrections_today: Disruptive corrections of the last 24 hours.
         now: Time of the pass.
+        busy: What it would disturb; None: nothing. An action that replaces nodes always disturbs them: without nodes
+            it would not be disruptive, and whether they idle is not known here.
     """
     match disruptions.when:
         case When.ON_APPROVAL:
             return Reason.AWAITING_APPROVAL
-        case When.WHEN_IDLE:
-            # The action would not be disruptive if the pool had no node; whether those nodes idle is not known here.
-            return Reason.NODES_IN_USE
+        case When.WHEN_IDLE if busy:
+            return busy
     if disruptions.windows and not any(is_open(window, now) for window in disruptions.windows):
         return Reason.OUTSIDE_WINDOW
     if correction and corrections_today >= disruptions.max_corrections_per_day:

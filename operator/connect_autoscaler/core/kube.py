@@ -4,9 +4,12 @@ Raw JSON in and out, since NodePools are compared as JSON and typed models would
 its own connection for lists and watches; nothing is ever written through it.
 """
 
+import asyncio
 import json
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import AsyncIterator, Mapping, Sequence
 from http import HTTPStatus
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 from urllib.parse import urlencode, urlsplit
@@ -24,6 +27,9 @@ _JSON: Final = "application/json"
 _APPLY: Final = "application/apply-patch+yaml"
 _JSON_PATCH: Final = "application/json-patch+json"
 _TIMEOUT: Final = aiohttp.ClientTimeout(total=30, sock_connect=5)
+_WATCHING: Final = aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=300)
+"""The API server ends a watch sooner than that, or sends a bookmark: what is silent for longer is dead."""
+_PATIENCE: Final = 30
 _CONNECTIONS: Final = 8
 """Enough to saturate an API server from one event loop; the default of 100 costs 20 to 30 MiB."""
 
@@ -34,7 +40,7 @@ class Kube:
     """Requests to one API server, with errors as `KubeError`."""
 
     def __init__(self, configuration: client.Configuration) -> None:
-        configuration.connection_pool_maxsize = _CONNECTIONS
+        configuration.connection_pool_maxsize = 0  # lanes limit requests; watches come on top
         configuration.proxy = configuration.proxy or _proxy(configuration.host)
         # aiohttp would look for proxies, and read ~/.netrc in a thread, at every single request.
         configuration.client_session_kwargs = {"trust_env": False}
@@ -88,9 +94,9 @@ class Kube:
         async with self._lanes.turn(Lane.STATUS):
             pass
 
-    async def get(self, path: str, **query: str) -> Json:
+    async def get(self, path: str, accept: str = _JSON, **query: str) -> Json:
         """Read an object, a list, or discovery."""
-        return await self._request("GET", path, query)
+        return await self._request("GET", path, query, accept=accept)
 
     async def apply(self, path: str, body: Json, *, force: bool = True, lane: Lane = Lane.WORK) -> Json:
         """Server-side apply as field manager ``connect-autoscaler``; an unknown field is an error.
@@ -100,6 +106,16 @@ class Kube:
         """
         query = {"fieldManager": FIELD_MANAGER, "fieldValidation": "Strict", "force": str(force).lower()}
         return await self._request("PATCH", path, query, body, _APPLY, lane=lane)
+
+    async def rehearse(self, path: str, body: Json, manager: str, user: str | None) -> Json:
+        """Server-side apply as another field manager, and maybe as another user, without effect.
+
+        Raises:
+            KubeError: CONFLICT: somebody else owns a field; the message names it.
+        """
+        query = {"fieldManager": manager, "force": "false", "dryRun": "All"}
+        headers = {"Impersonate-User": user} if user else {}
+        return await self._request("PATCH", path, query, body, _APPLY, extra=headers)
 
     async def patch(self, path: str, operations: Sequence[Mapping[str, Any]], *, lane: Lane = Lane.WORK) -> Json:
         """JSON patch, guarded by its own ``test`` operations; a failed test is a Conflict."""
@@ -126,6 +142,44 @@ class Kube:
         """Create an object (events only; everything else is applied)."""
         return await self._request("POST", path, {"fieldManager": FIELD_MANAGER}, body, lane=Lane.EVENT)
 
+    async def stream(self, path: str, accept: str = _JSON, **query: str) -> AsyncIterator[Json]:
+        """Watch: give one event after the other until the API server ends the stream.
+
+        Args:
+            path: Of a list.
+            accept: Media type, such as that of metadata alone.
+            query: Selectors, and the resourceVersion to go on from.
+
+        Raises:
+            KubeError: The API server refuses, breaks off, or has forgotten the resourceVersion (410).
+        """
+        what = f"WATCH {path}"
+        answer: aiohttp.ClientResponse | None = None
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                answer = await self._open(path, {**query, "watch": "true"}, accept)
+            if answer.status >= HTTPStatus.BAD_REQUEST:
+                raise KubeError.from_answer(what, answer.status, answer.headers, await answer.read())
+            async for line in _lines(answer.content):
+                event = json.loads(line)
+                if event["type"] == "ERROR":
+                    status = event["object"].get("code", 0)
+                    raise KubeError.from_answer(what, status, {}, json.dumps(event["object"]).encode())
+                yield event
+        except (*NETWORK_ERRORS, ValueError) as error:
+            raise KubeError.unreachable(what, error) from error
+        finally:
+            if answer is not None:
+                answer.close()
+
+    async def _open(self, path: str, query: Mapping[str, str], accept: str) -> aiohttp.ClientResponse:
+        headers = {"Accept": accept, "User-Agent": self.user_agent}
+        await self._api.update_params_for_auth(headers, [], ["BearerToken"], path, "GET", None)
+        url = f"{self._host}{path}?{urlencode(query)}"
+        answer = await self._api.call_api("GET", url, headers, None, _request_timeout=_WATCHING)
+        response: aiohttp.ClientResponse = answer.response
+        return response
+
     async def _request(
         self,
         method: str,
@@ -135,8 +189,10 @@ class Kube:
         content_type: str = _JSON,
         *,
         lane: Lane = Lane.WORK,
+        accept: str = _JSON,
+        extra: Mapping[str, str] | None = None,
     ) -> Json:
-        headers = {"Accept": _JSON, "Content-Type": content_type, "User-Agent": self.user_agent}
+        headers = {"Accept": accept, "Content-Type": content_type, "User-Agent": self.user_agent, **(extra or {})}
         if method == "GET":
             del headers["Content-Type"]
         what = f"{method} {path}"
@@ -154,6 +210,20 @@ class Kube:
             return json.loads(data)  # type: ignore[no-any-return]
         except ValueError as error:
             raise KubeError.unreachable(what, error) from error
+
+
+def in_cluster() -> bool:
+    """Whether this is a pod with a ServiceAccount, by the signs that client-go goes by."""
+    return "KUBERNETES_SERVICE_HOST" in os.environ and Path(config.incluster_config.SERVICE_TOKEN_FILENAME).exists()
+
+
+async def _lines(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:
+    """Split a stream into lines of any length (aiohttp's own readline has a limit)."""
+    rest = b""
+    async for chunk in content.iter_any():
+        *whole, rest = (rest + chunk).split(b"\n")
+        for line in whole:
+            yield line
 
 
 def _proxy(url: str) -> str | None:

@@ -10,11 +10,10 @@ from datetime import datetime, timedelta
 from http import HTTPStatus
 from typing import Final
 
-from connect_autoscaler.api.conditions import Reason
+from connect_autoscaler.api.conditions import Problem, Reason
 from connect_autoscaler.api.names import NODEPOOL_CRD
 from connect_autoscaler.core.errors import KubeError, Retry
 from connect_autoscaler.core.kube import Json, Kube
-from connect_autoscaler.core.model import Problem
 from connect_autoscaler.nodepools.karpenter import Karpenter
 
 KEEP: Final = timedelta(minutes=5)

@@ -4,12 +4,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
-from connect_autoscaler.api.conditions import Reason
+from connect_autoscaler.api.conditions import Problem, Reason
 from connect_autoscaler.api.profile import Pool, Profile
-from connect_autoscaler.api.status import Disruption, DriftAction, ProfileStatus
+from connect_autoscaler.api.status import ConditionStatus, Disruption, DriftAction, ProfileStatus
 from connect_autoscaler.core.errors import KubeError
+from connect_autoscaler.core.release_model import ReleaseView
 from connect_autoscaler.nodepools.claims import NodeClaim
 from connect_autoscaler.nodepools.compare import Difference
 from connect_autoscaler.nodepools.health import Health
@@ -20,14 +21,28 @@ from connect_autoscaler.nodepools.ownership import Peer
 Json = dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """Why a step cannot go on."""
+class Differing(Protocol):
+    """A difference in a NodePool, in values, or in a live object."""
 
+    @property
+    def pointer(self) -> str:
+        """Where, as users read it."""
+
+    @property
+    def expected(self) -> Any | None:
+        """What should be there; None: nothing."""
+
+    @property
+    def actual(self) -> Any | None:
+        """What is there; None: nothing."""
+
+
+class Verdict(NamedTuple):
+    """A condition before it has a type."""
+
+    status: ConditionStatus
     reason: Reason
     message: str
-    stalled: bool = True
-    """Whether only the user can end it (condition Stalled); else the operator looks again by itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +76,8 @@ class Snapshot:
     """The status of the last pass, if it is not written yet."""
     corrections_today: int = 0
     """Corrections of the last 24 hours that replaced nodes."""
+    release: ReleaseView | None = None
+    """The Helm release; None: the profile has none, or does not care for it."""
 
     @property
     def known(self) -> ProfileStatus:
@@ -81,6 +98,12 @@ class Verb(StrEnum):
     REATTACH = "Reattach"
     RELEASE = "Release"
     DELETE = "Delete"
+    PREPARE = "Prepare"
+    UPGRADE = "Upgrade"
+    RESTORE = "Restore"
+    UNLOCK = "Unlock"
+    SETTLE = "Settle"
+    FORGET = "Forget"
 
 
 @dataclass(frozen=True)
@@ -96,8 +119,8 @@ class Action:
     """The object as it was seen; guards of a patch come from it."""
     removals: tuple[Difference, ...] = ()
     """Undeclared fields that server-side apply leaves in place."""
-    differences: tuple[Difference, ...] = ()
-    """What an Apply puts right."""
+    differences: tuple[Differing, ...] = ()
+    """What it puts right."""
     drift: bool = False
     """Whether it corrects what somebody changed (else it follows a change of the profile)."""
     disruption: Disruption = Disruption.NONE
@@ -123,7 +146,7 @@ class Finding:
     """A difference, who made it, and what becomes of it."""
 
     target: str
-    difference: Difference
+    difference: Differing
     author: Author
     action: DriftAction
     reason: Reason | None = None
@@ -153,6 +176,19 @@ class PoolPlan:
 
 
 @dataclass(frozen=True)
+class ReleasePlan:
+    """Decisions about the Helm release."""
+
+    verdict: Verdict
+    """Condition ReleaseConfigured."""
+    problem: Problem | None = None
+    work: Action | None = None
+    """Long work to begin now."""
+    deferred: tuple[tuple[Action, Reason], ...] = ()
+    findings: tuple[Finding, ...] = ()
+
+
+@dataclass(frozen=True)
 class Plan:
     """Decisions about a profile: everything that act does and report says."""
 
@@ -163,6 +199,7 @@ class Plan:
     deferred: tuple[tuple[Action, Reason], ...] = ()
     digest: str | None = None
     """Digest of what waits; approving it releases exactly that."""
+    release: ReleasePlan | None = None
     wake_at: datetime | None = None
     """When time alone changes the outcome."""
     finished: bool = False

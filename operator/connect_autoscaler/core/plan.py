@@ -14,9 +14,11 @@ from connect_autoscaler.api.spec import Mode, PoolDeletion
 from connect_autoscaler.api.status import Disruption
 from connect_autoscaler.core import gates
 from connect_autoscaler.core.digest import digest
-from connect_autoscaler.core.model import Action, Json, Plan, PoolPlan, Snapshot, Verb
+from connect_autoscaler.core.giving_back import giving_back, is_back, wants_restore
+from connect_autoscaler.core.model import Action, Json, Plan, PoolPlan, ReleasePlan, Snapshot, Verb
 from connect_autoscaler.core.pools import decide
 from connect_autoscaler.core.refusals import refusals
+from connect_autoscaler.core.release_plan import decide_release
 from connect_autoscaler.nodepools.health import picked_up_by
 from connect_autoscaler.nodepools.ownership import Ownership, Peer, ownership
 from connect_autoscaler.nodepools.render import render
@@ -33,18 +35,23 @@ def plan(snapshot: Snapshot, now: datetime) -> Plan:
     """
     profile, spec = snapshot.profile, snapshot.profile.spec
     if profile.deleting:
-        return _farewell(snapshot)
+        return _farewell(snapshot, now)
     problems = tuple(refusals(snapshot))
 
     def pools(*, approved: bool) -> tuple[PoolPlan, ...]:
         return tuple(decide(snapshot, pool, problems, now, approved=approved) for pool in profile.pools)
 
+    def release(plans: tuple[PoolPlan, ...], *, approved: bool) -> ReleasePlan | None:
+        return decide_release(snapshot, plans, now, approved=approved, blocked=problems)
+
     decided = pools(approved=False)
+    released = release(decided, approved=False)
     leftovers = () if problems or spec.suspend else tuple(_leftovers(snapshot, now, approved=False))
-    deferred = _waiting(decided, leftovers)
+    deferred = _waiting(decided, leftovers, released)
     pending = _digest(action for action, _ in deferred)
     if pending and pending == profile.annotations.get(ANNOTATION_APPROVE):
         decided, pending, deferred = pools(approved=True), None, ()
+        released = release(decided, approved=True)
         leftovers = tuple(_leftovers(snapshot, now, approved=True)) if leftovers else ()
     actions = (
         *(action for pool in decided for action in pool.actions),
@@ -59,7 +66,8 @@ def plan(snapshot: Snapshot, now: datetime) -> Plan:
         actions = tuple(action for action in actions if action.verb in {Verb.REATTACH, Verb.UNPROTECT})
     elif FINALIZER_PROFILE not in profile.finalizers and (actions or _owned(snapshot)) and not _slowed(snapshot):
         actions = (Action(Verb.HOLD, _target(snapshot), live=profile.guard), *actions)
-    return Plan(decided, problems, actions, deferred, pending, _wake_at(snapshot, decided, deferred, now))
+    wake_at = _wake_at(snapshot, decided, deferred, now)
+    return Plan(decided, problems, actions, deferred, pending, released, wake_at)
 
 
 def _slowed(snapshot: Snapshot) -> bool:
@@ -71,8 +79,8 @@ def _target(snapshot: Snapshot) -> str:
     return f"{KIND}/{snapshot.profile.name}"
 
 
-def _farewell(snapshot: Snapshot) -> Plan:
-    """Let go of everything that a deleted profile owns.
+def _farewell(snapshot: Snapshot, now: datetime) -> Plan:
+    """Let go of everything that a deleted profile owns: the release first, then the NodePools, then the memory of both.
 
     Retain (and deletion while suspended or in mode Plan) leaves pools as they are, less marks and finalizer; Delete
     deletes them. Either way the references go back on live NodeClaims first, and a protected pool that somebody is
@@ -84,9 +92,19 @@ def _farewell(snapshot: Snapshot) -> Plan:
     keep = spec.suspend or spec.mode is Mode.PLAN or spec.deletion_policy.node_pools is PoolDeletion.RETAIN
     if keep and (rescues := tuple(_rescues(snapshot))):
         return Plan(actions=rescues)
+    if (owed := giving_back(snapshot, now)) is not None:
+        pending = _digest(action for action, _ in owed.deferred)
+        if pending and pending == profile.annotations.get(ANNOTATION_APPROVE):
+            owed, pending = giving_back(snapshot, now, approved=True) or owed, None
+        wake_at = gates.next_opening(spec.disruptions.windows, now) if pending else None
+        return Plan(deferred=owed.deferred, digest=pending, release=owed, wake_at=wake_at)
+    # Servers that still select the pool would lose their nodes for ever.
+    keep = keep or (snapshot.release is not None and snapshot.release.selects)
+    forget = (Action(Verb.FORGET, _target(snapshot)),) if wants_restore(snapshot) and is_back(snapshot) else ()
     return Plan(
         actions=(
             *(action for live in _owned(snapshot).values() for action in _release(live, keep=keep)),
+            *forget,
             Action(Verb.LET_GO, _target(snapshot), live=profile.guard),
         )
     )
@@ -153,8 +171,13 @@ def _leftovers(snapshot: Snapshot, now: datetime, *, approved: bool) -> Iterator
                 yield replace(action, node_claims=0 if keep else nodes), reason
 
 
-def _waiting(decided: tuple[PoolPlan, ...], leftovers: tuple[tuple[Action, Reason | None], ...]) -> Deferred:
+def _waiting(
+    decided: tuple[PoolPlan, ...],
+    leftovers: tuple[tuple[Action, Reason | None], ...],
+    released: ReleasePlan | None,
+) -> Deferred:
     return (
+        *(released.deferred if released else ()),
         *(item for pool in decided for item in pool.deferred),
         *((action, reason) for action, reason in leftovers if reason is not None),
     )

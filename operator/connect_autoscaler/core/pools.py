@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
 
-from connect_autoscaler.api.conditions import Reason
+from connect_autoscaler.api.conditions import Problem, Reason
 from connect_autoscaler.api.names import FINALIZER_PROTECT, LABEL_CAPACITY_TYPE
 from connect_autoscaler.api.pools import Role
 from connect_autoscaler.api.profile import Pool
@@ -14,7 +14,7 @@ from connect_autoscaler.api.spec import IgnoreRule, Mode, Policy, TargetKind
 from connect_autoscaler.api.status import ConditionStatus, Disruption, DriftAction
 from connect_autoscaler.core import gates
 from connect_autoscaler.core.digest import pool_digest, template_half
-from connect_autoscaler.core.model import Action, Finding, Json, PoolPlan, Problem, Snapshot, Verb
+from connect_autoscaler.core.model import Action, Finding, Json, PoolPlan, Snapshot, Verb
 from connect_autoscaler.core.refusals import CONTESTED
 from connect_autoscaler.nodepools import managers
 from connect_autoscaler.nodepools.claims import outdated
@@ -86,21 +86,22 @@ class _Case:
     def absent(self) -> PoolPlan:
         """Create it, unless that is somebody else's decision."""
         findings: tuple[Finding, ...] = ()
+        missing = Difference(GONE, "present", None)
         create = Action(
             Verb.CREATE,
             self.target,
             self.wanted,
             digest=self.decided.digest,
             drift=self.existed,
-            differences=(Difference(GONE, "present", None),),
+            differences=(missing,),
         )
         deferred_by = None
         if self.existed:
-            held, deferred_by = self._verdict(create.differences[0])
+            held, deferred_by = self._verdict(missing)
             if deferred_by is Reason.POLICY and self.pool.spec.deletion_protection:
                 # Protection against deletion is not a matter of the drift policy.
                 held, deferred_by = DriftAction.CORRECTED, None
-            findings = (Finding(self.target, create.differences[0], managers.UNKNOWN, held, deferred_by),)
+            findings = (Finding(self.target, missing, managers.UNKNOWN, held, deferred_by),)
         do = not self.blocked and deferred_by is None
         return replace(
             self.decided,

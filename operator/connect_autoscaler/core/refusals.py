@@ -7,18 +7,18 @@ that are already in place keep being healed. A profile with a weaker claim than 
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
-from connect_autoscaler.api.conditions import Reason
+from connect_autoscaler.api.conditions import Problem, Reason
 from connect_autoscaler.api.profile import Pool
-from connect_autoscaler.api.spec import Policy, TakeOver
+from connect_autoscaler.api.spec import TakeOver
 from connect_autoscaler.core import gates
-from connect_autoscaler.core.model import Problem, Snapshot
+from connect_autoscaler.core.model import Snapshot
 from connect_autoscaler.nodepools import ownership as own
 from connect_autoscaler.nodepools.compare import differences
 from connect_autoscaler.nodepools.ownership import Ownership, Peer
 from connect_autoscaler.nodepools.paths import get
 from connect_autoscaler.nodepools.render import contradictions, render, unknown_features
 
-CONTESTED: Final = frozenset({Reason.POOL_CLAIMED_TWICE, Reason.PLACEMENT_CLAIMED_TWICE})
+CONTESTED: Final = frozenset({Reason.POOL_CLAIMED_TWICE, Reason.PLACEMENT_CLAIMED_TWICE, Reason.RELEASE_CLAIMED_TWICE})
 
 
 def refusals(snapshot: Snapshot) -> Iterator[Problem]:
@@ -46,6 +46,11 @@ def _karpenter(snapshot: Snapshot) -> Iterator[Problem]:
 
 def _claims(snapshot: Snapshot) -> Iterator[Problem]:
     me = Peer.of(snapshot.profile)
+    if rival := own.contested_release(me, snapshot.peers):
+        yield Problem(
+            Reason.RELEASE_CLAIMED_TWICE,
+            f"Release {'/'.join(me.release or ())} is held by profile {rival.name}; name another one in one of the two",
+        )
     for name in sorted(me.pools):
         if rival := own.contested_pool(name, snapshot.pools.get(name), me, snapshot.peers):
             yield Problem(
@@ -125,17 +130,6 @@ def _node_classes(snapshot: Snapshot) -> Iterator[Problem]:
         if placed != pool.node_class.model_dump() and key not in seen and (problem := snapshot.node_classes.get(key)):
             seen.add(key)
             yield problem
-
-
-def release_problem(snapshot: Snapshot) -> Problem | None:
-    """Say honestly that a release is not managed by this version."""
-    spec = snapshot.profile.spec
-    if spec.release is None or spec.drift_policy.release is Policy.IGNORE:
-        return None
-    return Problem(
-        Reason.RELEASE_NOT_SUPPORTED,
-        "This version does not configure Helm releases; set spec.driftPolicy.release: Ignore",
-    )
 
 
 def _managed(snapshot: Snapshot) -> Iterator[Pool]:

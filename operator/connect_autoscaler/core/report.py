@@ -3,16 +3,15 @@
 import contextlib
 from collections.abc import Iterable, Iterator
 from datetime import datetime
-from typing import Final
 
 from pydantic import ValidationError
 
-from connect_autoscaler.api.conditions import ConditionType, Reason, merge
-from connect_autoscaler.api.names import ANNOTATION_REQUESTED_AT
+from connect_autoscaler.api.conditions import ConditionType, Problem, Reason, merge
 from connect_autoscaler.api.pools import Role
 from connect_autoscaler.api.profile import Profile
 from connect_autoscaler.api.spec import Mode
 from connect_autoscaler.api.status import (
+    Attempt,
     Condition,
     ConditionStatus,
     DriftStatus,
@@ -21,17 +20,16 @@ from connect_autoscaler.api.status import (
     NodePoolStatus,
     PlannedAction,
     ProfileStatus,
+    ReleaseStatus,
     RenderedRequirement,
-    clip,
 )
-from connect_autoscaler.core.digest import but_template
+from connect_autoscaler.core.digest import but_template, digest
 from connect_autoscaler.core.drift import drift, unsettled
-from connect_autoscaler.core.model import Json, Outcome, Plan, PoolPlan, Problem, Snapshot, Verb
+from connect_autoscaler.core.model import Json, Outcome, Plan, PoolPlan, Snapshot, Verb
+from connect_autoscaler.core.requests import requested_at
 from connect_autoscaler.core.verdicts import conditions, halted, pool_health
 from connect_autoscaler.nodepools.health import Health
 from connect_autoscaler.nodepools.ownership import mark
-
-_ANNOTATION_LENGTH: Final = 256
 
 
 def status(snapshot: Snapshot, plan: Plan, outcome: Outcome, now: datetime) -> ProfileStatus:
@@ -66,21 +64,37 @@ def status(snapshot: Snapshot, plan: Plan, outcome: Outcome, now: datetime) -> P
         server=_nodes(snapshot, Role.SERVER),
         content=_nodes(snapshot, Role.CONTENT),
         node_pools=tuple(_pool(snapshot, pool, outcome, now) for pool in plan.pools),
-        plan=tuple(
-            PlannedAction(
-                action=action.verb,
-                target=action.target,
-                fields=action.fields,
-                disruption=action.disruption,
-                node_claims=action.node_claims or None,
-                reason=reason,
-            )
-            for action, reason in plan.deferred
-        ),
+        release=_release(snapshot),
+        attempt=_attempt(snapshot),
+        plan=_planned(plan),
         plan_digest=plan.digest,
         drift=found,
         heals=Heals(total=heals.total + healed, last_time=now if healed else heals.last_time),
     )
+
+
+def _release(snapshot: Snapshot) -> ReleaseStatus | None:
+    view = snapshot.release
+    if view is None:
+        return None
+    facts = view.facts
+    return ReleaseStatus(
+        namespace=view.namespace,
+        name=view.name,
+        manager=view.manager,
+        revision=facts.revision if facts else None,
+        chart=facts.chart if facts else None,
+        apply_method=facts.apply_method if facts else None,
+        overlay_digest=digest(facts.wanted) if facts and not facts.changes else None,
+        server_restart_pending=bool(view.prepared and view.prepared.key == view.key and view.prepared.restarts)
+        if facts
+        else None,
+    )
+
+
+def _attempt(snapshot: Snapshot) -> Attempt | None:
+    work = snapshot.release.work if snapshot.release else None
+    return Attempt(id=work.id, phase=work.phase, started_at=work.started.replace(microsecond=0)) if work else None
 
 
 def stopped(profile: Profile, problems: Iterable[Problem], now: datetime) -> ProfileStatus:
@@ -98,6 +112,36 @@ def stopped(profile: Profile, problems: Iterable[Problem], now: datetime) -> Pro
             "conditions": merge(profile.status.conditions, halted(problems), generation=profile.generation, now=now),
             "last_check_time": now,
         }
+    )
+
+
+def parting(snapshot: Snapshot, plan: Plan, now: datetime) -> ProfileStatus:
+    """The status of a deleted profile whose release is being given back: the rest stays as it was.
+
+    Args:
+        snapshot: What was seen.
+        plan: What was decided; it has a plan of the release.
+        now: Time of the pass.
+    """
+    assert plan.release is not None  # noqa: S101 - the caller has seen to it
+    verdict = plan.release.verdict
+    waiting = Problem(verdict.reason, verdict.message, stalled=plan.release.problem is not None)
+    return stopped(snapshot.profile, [waiting], now).model_copy(
+        update={"plan": _planned(plan), "plan_digest": plan.digest, "attempt": _attempt(snapshot)}
+    )
+
+
+def _planned(plan: Plan) -> tuple[PlannedAction, ...]:
+    return tuple(
+        PlannedAction(
+            action=action.verb,
+            target=action.target,
+            fields=action.fields,
+            disruption=action.disruption,
+            node_claims=action.node_claims or None,
+            reason=reason,
+        )
+        for action, reason in plan.deferred
     )
 
 
@@ -172,12 +216,6 @@ def _effective(profile: Profile, policy: str) -> str:
     return "Plan" if spec.mode is Mode.PLAN else "Suspended" if spec.suspend else str(policy)
 
 
-def requested_at(profile: Profile) -> str | None:
-    """The reconcile request of the profile's annotation, cut as status holds it."""
-    value = profile.annotations.get(ANNOTATION_REQUESTED_AT)
-    return clip(value, _ANNOTATION_LENGTH) if value is not None else None
-
-
 def same(old: ProfileStatus, new: ProfileStatus) -> bool:
     """Whether two statuses say the same; times that move with every look do not count."""
     return _essence(old) == _essence(new)
@@ -193,6 +231,9 @@ def urgent(old: ProfileStatus, new: ProfileStatus) -> bool:
     NodeClaims that are lost may be gone within the second; the next pass would have nothing to tell.
     """
     if not old.conditions or _lost(new) > _lost(old):
+        return True
+    # Nothing starts before its plan stands in the status.
+    if new.plan_digest != old.plan_digest or new.attempt != old.attempt:
         return True
     if new.condition(ConditionType.RECONCILING):
         return False

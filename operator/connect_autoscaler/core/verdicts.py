@@ -2,28 +2,19 @@
 
 from collections.abc import Iterable, Iterator
 from datetime import datetime
-from typing import Final, NamedTuple
+from typing import Final
 
-from connect_autoscaler.api.conditions import ConditionType, Reason
+from connect_autoscaler.api.conditions import ConditionType, Problem, Reason
 from connect_autoscaler.api.names import ANNOTATION_APPROVE
 from connect_autoscaler.api.spec import Mode
-from connect_autoscaler.api.status import Condition, ConditionStatus, DriftAction, DriftStatus
+from connect_autoscaler.api.status import Condition, ConditionStatus, Disruption, DriftAction, DriftStatus
 from connect_autoscaler.core.errors import Retry
-from connect_autoscaler.core.model import Outcome, Plan, PoolPlan, Problem, Snapshot
-from connect_autoscaler.core.refusals import release_problem
+from connect_autoscaler.core.model import Outcome, Plan, PoolPlan, Snapshot, Verdict
 from connect_autoscaler.nodepools.health import Health, health
 
 _TRUE: Final = ConditionStatus.TRUE
 _FALSE: Final = ConditionStatus.FALSE
 _UNKNOWN: Final = ConditionStatus.UNKNOWN
-
-
-class Verdict(NamedTuple):
-    """A condition before it has a type."""
-
-    status: ConditionStatus
-    reason: Reason
-    message: str
 
 
 def conditions(
@@ -32,23 +23,31 @@ def conditions(
     """Derive every condition of the profile."""
     problems = tuple(_problems(snapshot, plan, outcome))
     pools = _node_pools_ready(snapshot, plan, outcome, problems, now)
-    release = release_problem(snapshot)
-    ready = _ready(snapshot, plan, pools, release, drift)
+    release = plan.release
+    ready = _ready(snapshot, plan, pools, drift)
     spec = snapshot.profile.spec
     yield _condition(ConditionType.READY, ready)
     yield _condition(ConditionType.NODE_POOLS_READY, pools)
     if release:
-        yield _condition(ConditionType.RELEASE_CONFIGURED, Verdict(_FALSE, release.reason, release.message))
+        yield _condition(ConditionType.RELEASE_CONFIGURED, release.verdict)
     yield _condition(ConditionType.DRIFTED, _drifted(plan, drift))
-    stalled = next((p for p in (*problems, *((release,) if release else ())) if p.stalled), None)
+    all_problems = (*problems, *((release.problem,) if release and release.problem else ()))
+    stalled = next((problem for problem in all_problems if problem.stalled), None)
     if stalled:
         yield _condition(ConditionType.STALLED, Verdict(_TRUE, stalled.reason, stalled.message))
-    elif ready.status is _UNKNOWN:
-        yield _condition(ConditionType.RECONCILING, Verdict(_TRUE, ready.reason, ready.message))
+    elif ready.status is _UNKNOWN or (release and release.verdict.status is _UNKNOWN):
+        why = ready if ready.status is _UNKNOWN or release is None else release.verdict
+        yield _condition(ConditionType.RECONCILING, Verdict(_TRUE, why.reason, why.message))
     if spec.suspend:
         message = "Nothing is written but status; set spec.suspend: false to resume"
         yield _condition(ConditionType.SUSPENDED, Verdict(_TRUE, Reason.SUSPEND_REQUESTED, message))
-    if snapshot.fights:
+    if release and any(reason is Reason.FIGHT_DETECTED for _, reason in release.deferred):
+        message = (
+            "Somebody undoes the overlay of the release again and again; it is left alone for a day, since each "
+            "correction restarts the servers. Put the overlay into that pipeline's values"
+        )
+        yield _condition(ConditionType.FIGHTING, Verdict(_TRUE, Reason.FIGHT_DETECTED, message))
+    elif snapshot.fights:
         yield _condition(ConditionType.FIGHTING, _fighting(snapshot))
 
 
@@ -122,20 +121,23 @@ def pool_health(pool: PoolPlan, outcome: Outcome, now: datetime) -> Health | Non
     return health(written, now) if written else pool.health
 
 
-def _ready(snapshot: Snapshot, plan: Plan, pools: Verdict, release: Problem | None, drift: DriftStatus) -> Verdict:
+def _ready(snapshot: Snapshot, plan: Plan, pools: Verdict, drift: DriftStatus) -> Verdict:
     broken = [f"{pool.pool.name}{pointer}" for pool in plan.pools for pointer in pool.broken]
     if pools.status is not _TRUE:
         return pools
     if broken:
         message = f"Not as the protection needs it, and not being corrected: {', '.join(broken)}"
         return Verdict(_FALSE, Reason.GUARANTEE_BROKEN, message)
-    if release:
-        return Verdict(_FALSE, release.reason, release.message)
-    if any(not action.drift for action, _ in plan.deferred):
+    release = plan.release.verdict if plan.release else None
+    if any(not action.drift for action, reason in plan.deferred if reason is not Reason.ANNOUNCED):
         return Verdict(_FALSE, Reason.DEFERRED, _deferred(snapshot, plan))
+    if release and release.status is not _TRUE:
+        broken_promise = release.reason is Reason.OVERLAY_MISSING and drift.total
+        return release._replace(reason=Reason.GUARANTEE_BROKEN) if broken_promise else release
     if found := _open(drift):
-        return Verdict(_TRUE, Reason.IN_SYNC, f"The NodePools protect the server; {found} differ, see Drifted")
-    return Verdict(_TRUE, Reason.IN_SYNC, "All NodePools are as the profile asks, and Ready")
+        return Verdict(_TRUE, Reason.IN_SYNC, f"The server is protected; {found} differ, see Drifted")
+    what = "All NodePools and the release are" if release else "All NodePools are"
+    return Verdict(_TRUE, Reason.IN_SYNC, f"{what} as the profile asks, and Ready")
 
 
 def _open(drift: DriftStatus) -> int:
@@ -146,8 +148,13 @@ def _deferred(snapshot: Snapshot, plan: Plan) -> str:
     action, reason = plan.deferred[0]
     if plan.digest is None or snapshot.profile.spec.mode is Mode.PLAN:
         return f"{action.verb} of {action.target} waits: {reason.explain}"
+    cost = {
+        Disruption.REPLACES_NODES: f" would replace {action.node_claims} nodes",
+        Disruption.RESTARTS_SERVER: " would restart the servers",
+    }.get(action.disruption, " waits")
+    detail = plan.release.verdict.message if plan.release and action.target.startswith("Release/") else reason.explain
     return (
-        f"{action.verb} of {action.target} would replace {action.node_claims} nodes. {reason.explain} To start it now: "
+        f"{action.verb} of {action.target}{cost}. {detail} To start it now: "
         f"kubectl annotate --overwrite cap {snapshot.profile.name} {ANNOTATION_APPROVE}={plan.digest}"
     )
 

@@ -10,10 +10,12 @@ import logging
 import random
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
-from connect_autoscaler.api.conditions import Reason
+from connect_autoscaler.api.conditions import Problem, Reason
+from connect_autoscaler.api.pools import Role
 from connect_autoscaler.api.profile import Profile
 from connect_autoscaler.api.status import Disruption, ProfileStatus
 from connect_autoscaler.core import report
@@ -21,13 +23,19 @@ from connect_autoscaler.core.act import Actor
 from connect_autoscaler.core.cache import EVERY
 from connect_autoscaler.core.context import Context
 from connect_autoscaler.core.errors import KubeError, Retry
-from connect_autoscaler.core.events import corrections
+from connect_autoscaler.core.events import Event, corrections
 from connect_autoscaler.core.fights import Fights
-from connect_autoscaler.core.model import Outcome, Plan, Problem, Snapshot, Verb
+from connect_autoscaler.core.giving_back import wants_restore
+from connect_autoscaler.core.model import Action, Json, Outcome, Plan, Snapshot, Verb
 from connect_autoscaler.core.plan import plan
 from connect_autoscaler.core.pools import OWNER_REFERENCES
+from connect_autoscaler.core.release_keeper import ReleaseKeeper
+from connect_autoscaler.core.release_model import ReleaseView
+from connect_autoscaler.core.release_plan import opponent
+from connect_autoscaler.core.requests import requested_at
 from connect_autoscaler.nodepools.health import picked_up_by
 from connect_autoscaler.nodepools.ownership import Peer
+from connect_autoscaler.nodepools.render import render
 
 log = logging.getLogger(__name__)
 
@@ -56,8 +64,9 @@ class Worker:
             claims_changed: Told of each new generation, since it may claim other pools.
         """
         self._context, self._name, self._uid, self._claims_changed = context, profile.name, profile.uid, claims_changed
-        self._actor = Actor(context.kube, context.wrote)
         self._fights = Fights()
+        self._keeper = ReleaseKeeper(context.kube, context.tools, context.clock, self.wake, self._tell)
+        self._actor = Actor(context.kube, context.wrote, self._keeper.forget)
         self._woken = asyncio.Event()
         self._deadline: datetime | None = context.clock()
         self._handled: tuple[int, str | None] | None = None
@@ -75,9 +84,18 @@ class Worker:
             self._woken.set()
             self._deadline = min(self._deadline or self._context.clock(), self._context.clock())
 
-    def stop(self) -> None:
-        """End the loop."""
+    async def end(self, grace: float = 0) -> None:
+        """End the loop; an upgrade under way may finish within the grace (seconds), then it is rolled back."""
         self.task.cancel()
+        await asyncio.gather(self.task, return_exceptions=True)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(grace):
+                await self._keeper.finish()
+        await self._keeper.close()
+
+    def _tell(self, event: Event) -> None:
+        if profile := self._context.profiles.get(self._name):
+            self._context.recorder.post(profile, [event])
 
     @property
     def overdue(self) -> timedelta:
@@ -123,20 +141,27 @@ class Worker:
         decided = plan(snapshot, now)
         if decided.finished:
             return _NOTHING_DUE
+        if decided.release and decided.release.work and snapshot.release:
+            snapshot = self._begin(decided.release.work, snapshot, snapshot.release)
+            decided = plan(snapshot, now)
         outcome = await self._actor.act(decided, now)
         await self._context.kube.calm()
         if not outcome.failed:
             self._failures = 0
         self._remember(decided, outcome, now)
         self._context.recorder.post(profile, corrections(outcome))
-        if not profile.deleting:
-            status = report.status(snapshot, decided, outcome, now)
-        elif outcome.failed:
-            status = report.stopped(profile, [_problem(error) for _, error in outcome.failed], now)
-        else:
-            return self._next(profile, decided, outcome, now)
-        wait = await self._publish(profile, status, now)
+        wait = _NOTHING_DUE
+        if status := _status(snapshot, decided, outcome, now):
+            wait = await self._publish(profile, status, now)
+        if self._draft is None and any(reason is Reason.ANNOUNCED for _, reason in decided.deferred):
+            return 0.0
         return min(self._next(profile, decided, outcome, now), wait)
+
+    def _begin(self, action: Action, snapshot: Snapshot, view: ReleaseView) -> Snapshot:
+        """Begin long work on the release, and see it under way."""
+        corrects = opponent(view, view.facts) if action.drift and view.facts else None
+        self._keeper.begin(action, snapshot.profile, *_bodies(snapshot), view, corrects)
+        return replace(snapshot, release=replace(view, work=self._keeper.work))
 
     async def _confess(self) -> None:
         """Say in status that the operator itself is at fault; best effort."""
@@ -149,11 +174,12 @@ class Worker:
 
     def _note_request(self, profile: Profile) -> None:
         """A new generation or a request to reconcile forgets fights and refusals and looks everything up afresh."""
-        key = (profile.generation, report.requested_at(profile))
+        key = (profile.generation, requested_at(profile))
         if self._handled != key:
             if self._handled is not None:
                 self._fights.reset()
                 self._actor.forget_refusals()
+                self._keeper.refresh()
                 self._context.lookups.forget()
             self._claims_changed(profile)
             self._handled = key
@@ -168,7 +194,7 @@ class Worker:
         pools = context.pools.by(("mark", profile.name), ("mark", profile.uid))
         pools.update((name, pool) for name in names if (pool := context.pools.get(name)) is not None)
         self._disruptive = [time for time in self._disruptive if now - time < timedelta(days=1)]
-        return Snapshot(
+        snapshot = Snapshot(
             profile=profile,
             karpenter=await context.lookups.karpenter(),
             node_classes={ref: await context.lookups.node_class(ref) for ref in refs},
@@ -179,6 +205,11 @@ class Worker:
             draft=self._draft,
             corrections_today=len(self._disruptive),
         )
+        # A deleted profile that keeps the release has nothing to see there, but for what is under way.
+        if profile.deleting and not self._keeper.work and not wants_restore(snapshot):
+            return snapshot
+        view = await self._keeper.look(profile, *_bodies(snapshot), wanted=not profile.deleting)
+        return replace(snapshot, release=view)
 
     def _remember(self, decided: Plan, outcome: Outcome, now: datetime) -> None:
         """Count corrections: for fights, and for the daily limit of those that replace nodes."""
@@ -221,7 +252,8 @@ class Worker:
         # The echo of a creation wakes nobody, so it is now that the time of "not picked up" has to be remembered.
         created = (outcome.pools[action.name] for action in outcome.done if action.verb is Verb.CREATE)
         times += [max((picked_up_by(pool) - now).total_seconds(), 0.0) for pool in created]
-        problems = (*decided.problems, *(pool.problem for pool in decided.pools))
+        released = decided.release.problem if decided.release else None
+        problems = (*decided.problems, *(pool.problem for pool in decided.pools), released)
         if any(p and (not p.stalled or p.reason is Reason.UNSUPPORTED_KARPENTER) for p in problems):
             times.append(_LATER)
         times += [self._retry(error) for _, error in outcome.failed]
@@ -245,6 +277,27 @@ class Worker:
         delay = _BACKOFF[min(self._failures, len(_BACKOFF) - 1)]
         self._failures += 1
         return delay * random.uniform(1.0, 1.0 + _JITTER)  # noqa: S311
+
+
+def _status(snapshot: Snapshot, decided: Plan, outcome: Outcome, now: datetime) -> ProfileStatus | None:
+    """The status to write; a profile that is deleted without a hitch needs none."""
+    if not snapshot.profile.deleting:
+        return report.status(snapshot, decided, outcome, now)
+    if outcome.failed:
+        return report.stopped(snapshot.profile, [_problem(error) for _, error in outcome.failed], now)
+    return report.parting(snapshot, decided, now) if decided.release else None
+
+
+def _bodies(snapshot: Snapshot) -> tuple[list[Json], list[Json]]:
+    """The NodePools of servers and of content: as they are to be, or, if others manage them, as they are."""
+    found: dict[Role, list[Json]] = {Role.SERVER: [], Role.CONTENT: []}
+    for pool in snapshot.profile.pools:
+        live = snapshot.pools.get(pool.name)
+        if pool.managed and snapshot.karpenter:
+            found[pool.role].append(render(snapshot.profile, pool, snapshot.karpenter))
+        elif live is not None:
+            found[pool.role].append(live)
+    return found[Role.SERVER], found[Role.CONTENT]
 
 
 def _problem(error: KubeError) -> Problem:

@@ -25,18 +25,27 @@ UNKNOWN = Author("unknown", None)
 """Nobody: a removed field leaves no trace in managedFields (unless it stood in an atomic list or map)."""
 
 
-def author(live: Mapping[str, Any], path: Path) -> Author:
+def author(live: Mapping[str, Any], path: Path, *, own: str = FIELD_MANAGER) -> Author:
     """Name the manager that owns the field at ``path`` in the live object; the latest foreign one if shared.
 
     An atomic list or map is owned whole, so its owner answers for every element.
+
+    Args:
+        live: The object.
+        path: Where in it.
+        own: The manager whose work the field should be.
     """
-    owners = [
+    foreign = (owner for owner in owners(live, path) if owner.manager != own)
+    return max(foreign, key=lambda owner: owner.time or "", default=UNKNOWN)
+
+
+def owners(live: Mapping[str, Any], path: Path) -> list[Author]:
+    """Every manager that owns the field at ``path``."""
+    return [
         Author(entry.get("manager", "unknown"), entry.get("time"))
         for entry in live["metadata"].get("managedFields", ())
         if not entry.get("subresource") and _owns(entry.get("fieldsV1", {}), path)
     ]
-    foreign = (owner for owner in owners if owner.manager != FIELD_MANAGER)
-    return max(foreign, key=lambda owner: owner.time or "", default=UNKNOWN)
 
 
 def _owns(fields: Mapping[str, Any], path: Path) -> bool:

@@ -34,15 +34,19 @@ class Peer:
     """Names of its Managed pools."""
     placements: frozenset[tuple[str, str]]
     """Placement labels of its Managed pools."""
+    release: tuple[str, str] | None = None
+    """Namespace and name of the release that it cares for."""
 
     def rivals(self, other: "Peer") -> bool:
-        """Whether both claim the same pool or placement."""
-        return bool(self.pools & other.pools or self.placements & other.placements)
+        """Whether both claim the same pool, placement or release."""
+        same_release = self.release is not None and self.release == other.release
+        return same_release or bool(self.pools & other.pools or self.placements & other.placements)
 
     @classmethod
     def of(cls, profile: Profile) -> Self:
         """Take the claims of a profile; External pools are shared and claim nothing."""
-        return cls(profile.name, profile.uid, profile.created, profile.claimed_pools, profile.claimed_placements)
+        pools, placements, release = profile.claimed_pools, profile.claimed_placements, profile.claimed_release
+        return cls(profile.name, profile.uid, profile.created, pools, placements, release)
 
 
 def mark(live: Mapping[str, Any]) -> tuple[str | None, str | None]:
@@ -80,6 +84,12 @@ def contested_placement(me: Peer, peers: Iterable[Peer], pools: Iterable[Mapping
     everyone = (me, *peers)
     rivals = [peer for peer in everyone[1:] if peer.placements & me.placements]
     return _winner(me, rivals, _holders(pools, everyone) if rivals else frozenset())
+
+
+def contested_release(me: Peer, peers: Iterable[Peer]) -> Peer | None:
+    """The profile that has the better claim to my release, if any: the older one, else the first name."""
+    rivals = [peer for peer in peers if me.release is not None and peer.release == me.release]
+    return _winner(me, rivals, frozenset())
 
 
 def _holders(pools: Iterable[Mapping[str, Any]], everyone: Iterable[Peer]) -> frozenset[str]:

@@ -1,0 +1,112 @@
+"""What a pass sees of a Helm release: everything that decisions depend on, and no secret."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from connect_autoscaler.api.conditions import Problem, Reason
+from connect_autoscaler.api.spec import ReleaseManager
+from connect_autoscaler.nodepools.managers import Author
+from connect_autoscaler.release.facts import Facts
+from connect_autoscaler.release.history import Entries
+from connect_autoscaler.release.merge import Change
+
+
+class Phase(StrEnum):
+    """What long work is doing; shown in ``status.attempt.phase``."""
+
+    PREPARING = "Preparing"
+    UPGRADING = "Upgrading"
+    UNLOCKING = "Unlocking"
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """Long work in flight."""
+
+    id: str
+    phase: Phase
+    started: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What the proof and the dry run of an upgrade gave."""
+
+    key: str
+    """What it was made for: revision, overlay, profile."""
+    problem: Problem | None = None
+    restarts: bool = False
+    """Whether the pods of the server are replaced."""
+    objects: tuple[str, ...] = ()
+    """Objects that change."""
+    until: datetime | None = None
+    """When it is worth another look; None: as long as the key holds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attempted:
+    """The last upgrade that was begun, as far as it is judged."""
+
+    id: str
+    base: int
+    started: datetime
+    cause: str
+    finished: bool
+    reason: Reason | None
+    message: str
+    orphaned: bool
+    """Not finished, and its process is gone for certain."""
+
+
+@dataclass(frozen=True, slots=True)
+class LiveChange:
+    """A difference in a live object, and who made it."""
+
+    target: str
+    change: Change
+    author: Author
+    guards: bool
+    """Whether it protects the server."""
+    mutated: bool = False
+    """Whether Helm itself owns the field: an admission policy changed what it applied."""
+
+
+@dataclass(frozen=True)
+class ReleaseView:
+    """A release as a pass sees it."""
+
+    namespace: str
+    name: str
+    problem: Problem | None = None
+    """Why nothing more is known, or nothing may be done."""
+    manager: ReleaseManager | None = None
+    entries: Entries | None = None
+    facts: Facts | None = None
+    applied: bool = False
+    """Whether what is wanted was applied before, so that a difference is drift and no change of the profile."""
+    taken_over: bool = False
+    """Whether anything is remembered that could be given back."""
+    key: str = ""
+    """Names what is wanted on which revision; see `Prepared.key`."""
+    cause: str = ""
+    """Names what is wanted on which values; see `Attempted.cause`."""
+    attempted: Attempted | None = None
+    live: tuple[LiveChange, ...] = ()
+    rolled_out: bool = True
+    servers: int = 0
+    selects: bool = False
+    """Whether the live servers can run on the server pool's nodes only."""
+    busy: tuple[str, ...] = ()
+    """Content pods that a restart may orphan."""
+    work: Work | None = None
+    prepared: Prepared | None = None
+    corrections: tuple[tuple[datetime, str], ...] = ()
+    """Corrections of the last 24 hours, and whose change each undid."""
+    exported: Mapping[str, str] | None = None
+
+    @property
+    def target(self) -> str:
+        """The release, as plan and drift name it."""
+        return f"Release/{self.namespace}/{self.name}"

@@ -1,0 +1,304 @@
+"""Reads one release: watches what belongs to it, and decodes its Secrets for the length of a pass."""
+
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from connect_autoscaler.api.conditions import Reason
+from connect_autoscaler.api.profile import Profile
+from connect_autoscaler.api.spec import Release
+from connect_autoscaler.core.digest import digest
+from connect_autoscaler.core.errors import KubeError, Retry
+from connect_autoscaler.core.kube import Json, Kube
+from connect_autoscaler.core.release_model import LiveChange
+from connect_autoscaler.core.watch import METADATA, Watch
+from connect_autoscaler.nodepools.managers import UNKNOWN, author, owners
+from connect_autoscaler.release.facts import Facts, assess, claims, guards
+from connect_autoscaler.release.history import Entries, Entry, Revision, UnreadableError, decode
+from connect_autoscaler.release.manifest import ObjectKey, find_server, objects, place
+from connect_autoscaler.release.merge import Change, Merged
+from connect_autoscaler.release.overlay import CONTENT_LABELS
+from connect_autoscaler.release.pods import Pod, in_the_way
+from connect_autoscaler.release.state import State
+from connect_autoscaler.release.values import get
+
+_PATIENCE: Final = 5.0
+_HELM: Final = "helm"
+Pools = Sequence[Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A release, decoded. Holds secrets: lives for a pass."""
+
+    entries: Entries
+    revision: Revision
+    facts: Facts
+    merged: Merged
+
+
+class ReleaseReader:
+    """Follows one release.
+
+    Args:
+        kube: The connection.
+        release: Which one.
+        changed: Told of every change.
+    """
+
+    def __init__(self, kube: Kube, release: Release, changed: Callable[[], None]) -> None:
+        self._kube, self._changed = kube, changed
+        self.namespace, self.name = release.namespace, release.name
+        self._secrets = f"/api/v1/namespaces/{release.namespace}/secrets"
+        self._selector = f"owner={_HELM},name={release.name}"
+        self._watches: dict[str, Watch[Any]] = {}
+        self._names: dict[str, object] = {}
+        self._facts: tuple[str, Facts] | None = None
+        self._modes: dict[str, tuple[str, ...]] = {}
+
+    def close(self) -> None:
+        """End all watches."""
+        for watch in self._watches.values():
+            watch.stop()
+        self._watches.clear()
+
+    async def entries(self) -> Entries | None:
+        """The revisions that matter; None: there is no release of that name.
+
+        Raises:
+            KubeError: They cannot be listed.
+        """
+        watch: Watch[Entry] = self._watch(
+            "secrets", self._secrets, Entry.of, {"labelSelector": self._selector}, metadata=True
+        )
+        await watch.synced(_PATIENCE)
+        return Entries.of(watch.items.values())
+
+    async def all_entries(self) -> list[Entry]:
+        """Every revision as it is at this moment, not as the watch has told.
+
+        Raises:
+            KubeError: They cannot be listed.
+        """
+        found = await self._kube.get(self._secrets, METADATA.format("List"), labelSelector=self._selector)
+        return [entry for body in found["items"] if (entry := Entry.of(body))]
+
+    async def carries(self, revision: Revision) -> bool:
+        """Whether the live servers are those of a revision, all rolled out."""
+        rendered = objects(revision.manifest, self.namespace)
+        server = find_server(rendered)
+        if server is None:
+            return False
+        key = server.deployment
+        live = await self._kube.get(f"/apis/apps/v1/namespaces/{key.namespace}/deployments/{key.name}")
+        checksum = ("spec", "template", "metadata", "annotations", "checksum/config")
+        return complete(live) and get(live, checksum) == get(rendered[key], checksum)
+
+    async def facts(
+        self,
+        profile: Profile,
+        entries: Entries,
+        state: State | None,
+        server_pools: Pools,
+        content_pools: Pools,
+        *,
+        wanted: bool,
+    ) -> Facts:
+        """What decisions need to know of the newest deployed revision; decoded only if anything changed.
+
+        Raises:
+            KubeError: It cannot be read.
+        """
+        taints = [get(pool, ("spec", "template")) for pool in (*server_pools, *content_pools)]
+        key = digest(
+            [
+                entries.deployed.uid if entries.deployed else "",
+                entries.deployed.version if entries.deployed else "",
+                profile.uid,
+                profile.generation,
+                taints,
+                state.applied if state else None,
+                state is None,
+                wanted,
+            ]
+        )
+        if self._facts is None or self._facts[0] != key:
+            reading = await self.read(profile, entries, state, server_pools, content_pools, wanted=wanted)
+            self._facts = key, reading.facts
+        facts = self._facts[1]
+        await self._follow(facts)
+        return facts
+
+    async def read(
+        self,
+        profile: Profile,
+        entries: Entries,
+        state: State | None,
+        server_pools: Pools,
+        content_pools: Pools,
+        *,
+        wanted: bool,
+    ) -> Reading:
+        """Decode the newest deployed revision and hold it against the profile.
+
+        Raises:
+            KubeError: It cannot be read.
+        """
+        assert entries.deployed is not None  # noqa: S101 - callers have seen to it
+        revision = await self.revision(entries.deployed)
+        await self._look_at_claims(revision)
+        facts, merged = assess(
+            profile,
+            revision,
+            self.namespace,
+            state,
+            server_pools=server_pools,
+            content_pools=content_pools,
+            access_modes=self._modes,
+            wanted=wanted,
+        )
+        return Reading(entries, revision, facts, merged)
+
+    async def revision(self, entry: Entry) -> Revision:
+        """Read and decode one revision."""
+        secret = await self._kube.get(f"/api/v1/namespaces/{self.namespace}/secrets/{entry.name}")
+        try:
+            return decode(secret)
+        except UnreadableError as error:
+            raise KubeError(0, Reason.UNSUPPORTED_STORAGE, str(error), Retry.LATER) from None
+
+    async def _follow(self, facts: Facts) -> None:
+        """Watch the objects that the release's manifest names."""
+        if facts.server is None:
+            return
+        deployment, config = facts.server
+        base = f"/namespaces/{deployment.namespace}"
+        watches = [self._watch("deployment", f"/apis/apps/v1{base}/deployments", _whole, _named(deployment.name))]
+        if config:
+            watches.append(self._watch("config", f"/api/v1{base}/configmaps", _whole, _named(config.name)))
+        if facts.selector:
+            labels = {"labelSelector": _labels(facts.selector)}
+            watches.append(self._watch("servers", f"/api/v1{base}/pods", Pod.of, labels))
+        labels = {"labelSelector": _labels(CONTENT_LABELS)}
+        watches.append(self._watch("content", f"/api/v1/namespaces/{facts.content_namespace}/pods", Pod.of, labels))
+        for watch in watches:
+            await watch.synced(_PATIENCE)
+
+    def _watch(
+        self, role: str, path: str, keep: Callable[[Json], Any], query: Mapping[str, str], *, metadata: bool = False
+    ) -> Watch[Any]:
+        wanted = (path, dict(query))
+        if self._names.get(role) != wanted:
+            if role in self._watches:
+                self._watches[role].stop()
+            self._watches[role] = Watch(self._kube, path, keep, self._changed, metadata=metadata, **query)
+            self._names[role] = wanted
+        return self._watches[role]
+
+    def _items(self, role: str) -> Mapping[str, Any]:
+        watch = self._watches.get(role)
+        return watch.items if watch else {}
+
+    def live(self, facts: Facts) -> dict[ObjectKey, Json]:
+        """The live objects that carry the overlay, those that exist."""
+        found = {}
+        for key, role in zip(facts.server or (), ("deployment", "config"), strict=False):
+            if key and (body := self._items(role).get(key.name)):
+                found[key] = body
+        return found
+
+    def live_changes(self, facts: Facts) -> tuple[LiveChange, ...]:
+        """What live objects and running servers do not show of the overlay."""
+        if facts.server is None:
+            return ()
+        live = self.live(facts)
+        found = []
+        gone = [key for key in facts.server if key and key not in live]
+        found += [LiveChange(str(key), _gone(), UNKNOWN, guards=False) for key in gone]
+        for change in facts.missing(live):
+            where = place(change.pointer)
+            key = facts.server.config if where.in_config else facts.server.deployment
+            if key and key in live:
+                path = _path(where.pointer)
+                who = author(live[key], path, own=_HELM)
+                mutated = who is UNKNOWN and any(owner.manager == _HELM for owner in owners(live[key], path))
+                moved = _moved(change, where.pointer)
+                found.append(LiveChange(str(key), moved, who, guards=guards(change.pointer), mutated=mutated))
+        if not found and self.rolled_out(facts):
+            for pod in sorted(self.servers, key=lambda pod: pod.name):
+                for change in () if pod.terminating or pod.over else facts.missing_in_pod(pod.body):
+                    pointer = place(change.pointer).pointer.removeprefix("/spec/template")
+                    key = ObjectKey("Pod", pod.namespace, pod.name)
+                    found.append(LiveChange(str(key), _moved(change, pointer), UNKNOWN, guards=guards(change.pointer)))
+        return tuple(found)
+
+    @property
+    def servers(self) -> tuple[Pod, ...]:
+        """Pods of the server."""
+        return tuple(self._items("servers").values())
+
+    @property
+    def content(self) -> tuple[Pod, ...]:
+        """Pods of content."""
+        return tuple(self._items("content").values())
+
+    def rolled_out(self, facts: Facts) -> bool:
+        """Whether all servers are of the Deployment's present template, and available."""
+        deployment = self.live(facts).get(facts.server.deployment) if facts.server else None
+        return deployment is not None and complete(deployment)
+
+    def busy(self, facts: Facts) -> tuple[str, ...]:
+        """Content that a restart of the server may orphan."""
+        carrying = [
+            pod.created
+            for pod in self.servers
+            if pod.ready and not facts.changes and not facts.missing_in_pod(pod.body)
+        ]
+        return in_the_way(self.content, min(carrying, default=None))
+
+    async def _look_at_claims(self, revision: Revision) -> None:
+        """Read the access modes of the claims that the server mounts; what cannot be read stays unknown."""
+        rendered = objects(revision.manifest, self.namespace)
+        server = find_server(rendered)
+        for name in claims(rendered[server.deployment]) if server else ():
+            with contextlib.suppress(KubeError):
+                found = await self._kube.get(f"/api/v1/namespaces/{self.namespace}/persistentvolumeclaims/{name}")
+                self._modes[name] = tuple(found["spec"].get("accessModes", ()))
+
+
+def complete(deployment: Json) -> bool:
+    """Whether all pods of a Deployment are of its present template, and available.
+
+    Source: ``kubectl rollout status``, ``k8s.io/kubectl/pkg/polymorphichelpers/rollout_status.go``.
+    """
+    status, replicas = deployment.get("status", {}), deployment["spec"].get("replicas", 1)
+    current = status.get("observedGeneration", 0) >= deployment["metadata"]["generation"]
+    counts = (status.get(name, 0) for name in ("replicas", "updatedReplicas", "availableReplicas"))
+    return current and all(count == replicas for count in counts)
+
+
+def _gone() -> Change:
+    return Change("/", {}, None)
+
+
+def _moved(change: Change, pointer: str) -> Change:
+    return replace(change, pointer=pointer)
+
+
+def _path(pointer: str) -> tuple[str, ...]:
+    """The path of what one manager owns as a whole: a list, or a text that holds a document."""
+    whole = pointer.partition("[")[0].partition("#")[0]
+    return tuple(part.replace("~1", "/").replace("~0", "~") for part in whole.split("/")[1:])
+
+
+def _whole(body: Json) -> Json:
+    return body
+
+
+def _named(name: str) -> dict[str, str]:
+    return {"fieldSelector": f"metadata.name={name}"}
+
+
+def _labels(labels: Mapping[str, str]) -> str:
+    return ",".join(f"{key}={value}" for key, value in sorted(labels.items()))

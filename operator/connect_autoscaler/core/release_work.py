@@ -1,0 +1,381 @@
+"""Long work on a release: proof, upgrade, unlocking. Each is a child task of a profile; passes go on meanwhile."""
+
+import asyncio
+import base64
+import logging
+import secrets
+import traceback
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, Final
+
+from connect_autoscaler.api.conditions import Problem, Reason
+from connect_autoscaler.api.profile import Profile
+from connect_autoscaler.api.spec import OnConflict, Release
+from connect_autoscaler.core.errors import KubeError, Retry
+from connect_autoscaler.core.events import Event
+from connect_autoscaler.core.kube import Kube
+from connect_autoscaler.core.preflight import preflight
+from connect_autoscaler.core.release_model import Phase, Prepared, Work
+from connect_autoscaler.core.release_reader import Pools, Reading, ReleaseReader
+from connect_autoscaler.core.release_store import Store
+from connect_autoscaler.core.requests import requested_at
+from connect_autoscaler.release.charts import Charts, Credentials, verify
+from connect_autoscaler.release.helm import Access, Helm, HelmError, Target
+from connect_autoscaler.release.history import Entries
+from connect_autoscaler.release.manifest import Objects, changed, in_effect, objects, restarts, shown_by
+from connect_autoscaler.release.merge import differences
+from connect_autoscaler.release.outcome import judge
+from connect_autoscaler.release.state import Holder, Record, State
+from connect_autoscaler.release.values import effective
+
+log = logging.getLogger(__name__)
+
+_AT_ONCE: Final = 2
+_HISTORY: Final = 10
+_FRESH: Final = timedelta(minutes=1)
+"""How long a proof and a look for conflicts hold."""
+_SOON: Final = timedelta(seconds=30)
+_LATER: Final = timedelta(minutes=5)
+"""When to look again at what is in the way of an upgrade, if nothing else changes."""
+
+
+@dataclass(frozen=True)
+class Toolbox:
+    """What all releases of an operator share."""
+
+    helm: Helm
+    charts: Charts
+    holder: Holder
+    kubeconfig: str | None = None
+    context: str | None = None
+    namespaces: frozenset[str] | None = None
+    """Namespaces whose releases are served; None: all that the operator's rights allow."""
+    account_required: bool = False
+    """Whether a profile must name a ServiceAccount to impersonate."""
+    slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_AT_ONCE))
+
+    def access(self, release: Release) -> Access:
+        """How helm gets to the API server for a release."""
+        user = release.service_account_name
+        full = f"system:serviceaccount:{release.namespace}:{user}" if user else None
+        return Access(self.kubeconfig, self.context, full)
+
+
+@dataclass(frozen=True)
+class Job:
+    """What long work is done for."""
+
+    profile: Profile
+    release: Release
+    state: State | None
+    server_pools: Pools
+    content_pools: Pools
+    wanted: bool
+    key: str
+    """Names what is prepared, and what it is for."""
+    live: bool = False
+    """Whether live objects differ, so that those have to be looked at which the values leave as they are."""
+    corrects: str | None = None
+    """Whose change an upgrade undoes."""
+
+
+class Workshop:
+    """The long work of one profile: one piece at a time.
+
+    Args:
+        kube: The connection.
+        tools: What all share.
+        reader: Reads the release.
+        store: Remembers.
+        clock: The time.
+        ended: Told of every end.
+        tell: Posts events.
+    """
+
+    def __init__(
+        self,
+        kube: Kube,
+        tools: Toolbox,
+        reader: ReleaseReader,
+        store: Store,
+        clock: Callable[[], datetime],
+        ended: Callable[[], None],
+        tell: Callable[[Event], None],
+    ) -> None:
+        self._kube, self._tools, self._reader, self._store = kube, tools, reader, store
+        self._clock, self._ended, self._tell = clock, ended, tell
+        self._name = f"Release {reader.namespace}/{reader.name}"
+        self._task: asyncio.Task[None] | None = None
+        self.work: Work | None = None
+        self.prepared: Prepared | None = None
+        self._chart: tuple[Path, datetime] | None = None
+
+    def prepare(self, job: Job) -> None:
+        """Begin to prove and to try the upgrade; `prepared` has the result."""
+        self._start(Phase.PREPARING, self._prepare(job))
+
+    def upgrade(self, job: Job) -> None:
+        """Begin the upgrade; the release's Secrets and the store tell what has become of it."""
+        identity = secrets.token_hex(8)
+        self._start(Phase.UPGRADING, self._upgrade(job, identity), identity)
+
+    def unlock(self, job: Job, entries: Entries) -> None:
+        """Begin to undo the lock of an upgrade of ours that died."""
+        self._start(Phase.UNLOCKING, self._unlock(job, entries))
+
+    def settle(self) -> None:
+        """Judge an upgrade of ours of which nobody knows what became of it."""
+        self._start(Phase.PREPARING, self._settle())
+
+    async def close(self) -> None:
+        """End what is under way: helm gets SIGTERM, and its time to roll back."""
+        if self._task:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def finish(self) -> None:
+        """Wait for the end of an upgrade under way."""
+        if self._task and self.work and self.work.phase is not Phase.PREPARING:
+            await asyncio.gather(asyncio.shield(self._task), return_exceptions=True)
+
+    def _start(self, phase: Phase, work: Coroutine[Any, Any, None], identity: str = "") -> None:
+        if self._task:
+            work.close()
+            return
+        self.work = Work(identity or secrets.token_hex(8), phase, self._clock())
+        self._task = asyncio.create_task(self._run(work), name=f"{phase} {self._reader.namespace}/{self._reader.name}")
+
+    async def _run(self, work: Coroutine[Any, Any, None]) -> None:
+        try:
+            async with self._tools.slots:
+                await work
+        except KubeError as error:
+            log.warning("%s: %s", self._name, error)
+        except Exception as error:  # noqa: BLE001 - the last line of defence
+            # Where, but not what: the text of an exception may hold values.
+            trace = "".join(traceback.format_tb(error.__traceback__))
+            log.error("%s failed by a fault of the operator: %s\n%s", self._name, type(error).__name__, trace)  # noqa: TRY400
+        finally:
+            self._task = self.work = None
+            self._ended()
+
+    async def _prepare(self, job: Job) -> None:
+        entries = await self._reader.entries()
+        if entries is None or entries.deployed is None:
+            return
+        self._chart = None
+        try:
+            reading = await self._read(job, entries)
+            chart, self.prepared = await self._try(job, reading)
+            self._chart = chart, self._clock() + _FRESH
+        except HelmError as error:
+            self._refuse(job, error.reason, error.message, passing=error.passing)
+        except KubeError as error:
+            self._refuse(job, error.reason, error.message, passing=error.retry is not Retry.USER)
+
+    def _refuse(self, job: Job, reason: Reason, message: str, *, passing: bool) -> None:
+        until = self._clock() + (_SOON if passing or reason is Reason.CHART_UNAVAILABLE else _LATER)
+        self.prepared = Prepared(job.key, Problem(reason, message, stalled=not passing), until=until)
+
+    async def _read(self, job: Job, entries: Entries) -> Reading:
+        return await self._reader.read(
+            job.profile, entries, job.state, job.server_pools, job.content_pools, wanted=job.wanted
+        )
+
+    async def _try(self, job: Job, reading: Reading) -> tuple[Path, Prepared]:
+        """Prove that the chart renders what is installed, then see what the merged values would change."""
+        tools, revision, facts = self._tools, reading.revision, reading.facts
+        target, access = Target(job.release.namespace, job.release.name), tools.access(job.release)
+        await tools.helm.version()
+        chart = await tools.charts.fetch(
+            job.release.chart, revision.chart_version, await self._credentials(job.release)
+        )
+        await asyncio.to_thread(verify, chart, revision.templates, revision.chart_version)
+        before = objects(revision.manifest, job.release.namespace)
+        today = await tools.helm.render(target, access, chart, revision.config)
+        if today != revision.manifest:
+            tools.charts.forget(chart)
+            named = ", ".join(map(str, changed(before, objects(today, job.release.namespace)))) or "only spelling"
+            raise HelmError(
+                Reason.CHART_MISMATCH,
+                f"Chart {facts.chart} at hand does not render the installed release from its own values; it differs in "
+                f"{named}. Name in spec.release.chart what it was installed from, or quote large numbers in values",
+            )
+        after = objects(await tools.helm.render(target, access, chart, reading.merged.values), job.release.namespace)
+        if facts.server is None:
+            raise HelmError(
+                Reason.OVERLAY_INEFFECTIVE, "The chart renders no Deployment with a container named connect"
+            )
+        self._see(reading, after)
+        differing = changed(before, after)
+        touched = {*differing, *(key for key in facts.server if key and job.live)}
+        if facts.apply_method == "ssa" and job.release.on_conflict is OnConflict.FAIL:
+            expected = in_effect(effective(revision.defaults, reading.merged.values), facts.wanted)
+            await preflight(
+                self._kube, {key: after[key] for key in touched if key in after}, facts.server, expected, access.user
+            )
+        return chart, Prepared(
+            job.key, restarts=restarts(before, after, facts.server), objects=tuple(map(str, differing))
+        )
+
+    @staticmethod
+    def _see(reading: Reading, after: Objects) -> None:
+        """Make sure that every value of the overlay shows in what would be applied."""
+        server, facts = reading.facts.server, reading.facts
+        assert server is not None  # noqa: S101 - the caller has seen to it
+        expected = in_effect(effective(reading.revision.defaults, reading.merged.values), facts.wanted)
+        if unseen := differences(shown_by(after, server), expected):
+            raise HelmError(
+                Reason.OVERLAY_INEFFECTIVE,
+                f"Chart {facts.chart} does not render {', '.join(c.pointer for c in unseen)}; upgrade the chart",
+            )
+
+    async def _credentials(self, release: Release) -> Credentials | None:
+        if not (release.chart and release.chart.secret_name):
+            return None
+        secret = await self._kube.get(f"/api/v1/namespaces/{release.namespace}/secrets/{release.chart.secret_name}")
+        data = {key: base64.b64decode(value).decode() for key, value in (secret.get("data") or {}).items()}
+        if not {"username", "password"} <= data.keys():
+            raise HelmError(
+                Reason.CHART_UNAVAILABLE,
+                f"Secret {release.chart.secret_name} needs the keys username and password",
+            )
+        return Credentials(data["username"], data["password"])
+
+    async def _upgrade(self, job: Job, identity: str) -> None:
+        entries = await self._fresh()
+        if entries is None or entries.deployed is None or entries.last.pending:
+            return  # somebody else is at work, or was: the next pass sees it
+        reading = await self._read(job, entries)
+        chart, until = self._chart or (None, self._clock())
+        if chart is None or until <= self._clock() or self.prepared is None or self.prepared.key != job.key:
+            before = self.prepared
+            await self._prepare(job)
+            if self._chart is None or before is None or self.prepared != before:
+                return  # not as announced: that has to be announced first
+            chart = self._chart[0]
+        state = job.state or State.new()
+        record = Record(
+            id=identity,
+            overlay=reading.facts.wanted,
+            prior=reading.merged.prior,
+            base=entries.last.number,
+            config=state.digest(reading.merged.values),
+            holder=self._tools.holder,
+            started=self._clock().isoformat(),
+            cause=state.cause(
+                state.digest(reading.revision.config),
+                reading.facts.wanted,
+                job.profile.generation,
+                requested_at(job.profile),
+            ),
+            corrects=job.corrects,
+        )
+        await self._store.save(state.begin(record))
+        if (await self._fresh()) != entries:
+            return
+        await self._helm_upgrade(job, chart, reading, record, entries)
+
+    async def _helm_upgrade(self, job: Job, chart: Path, reading: Reading, record: Record, entries: Entries) -> None:
+        release, profile = job.release, job.profile
+        self._tell(("Normal", "UpgradeStarted", f"{self._name}: helm upgrade on revision {record.base}{self._cost()}"))
+        failure: HelmError | None = None
+        try:
+            await self._tools.helm.upgrade(
+                Target(release.namespace, release.name),
+                self._tools.access(release),
+                chart,
+                reading.merged.values,
+                timeout=release.timeout,
+                attempt=record.id,
+                description=f"ConnectAutoscalingProfile {profile.name}, generation {profile.generation}",
+                history_max=max(_HISTORY, entries.count + 1),
+                force_conflicts=release.on_conflict is OnConflict.FORCE,
+            )
+        except HelmError as error:
+            failure = error
+        except asyncio.CancelledError:
+            # The operator ends. Helm has rolled back or was killed; whoever comes next judges by the Secrets.
+            raise
+        await self._judge(failure)
+
+    def _cost(self) -> str:
+        return "; the servers restart" if self.prepared and self.prepared.restarts else ""
+
+    async def _settle(self) -> None:
+        await self._judge(None)
+
+    async def _judge(self, failure: HelmError | None) -> None:
+        """Tell from the release's Secrets what has become of the upgrade on record, and remember it."""
+        self._store.forget()
+        state = await self._store.load()
+        if state is None or state.record is None or state.record.finished:
+            return
+        record = state.record
+        history = {entry.number: entry for entry in await self._reader.all_entries()}
+        next_one = history.get(record.base + 1)
+        revision = await self._reader.revision(next_one) if next_one else None
+        after = history.get(record.base + 2)
+        undone = (await self._reader.revision(after)).rollback_to is not None if after else False
+        mine = revision is not None and revision.attempt == record.id and state.digest(revision.config) == record.config
+        verdict = judge(next_one, after, mine=mine, undone=undone, failure=failure)
+        if verdict is None:
+            return  # still locked
+        if verdict.reason is None:
+            await self._store.save(state.succeeded(self._clock()))
+            self._tell(
+                (
+                    "Normal",
+                    "UpgradeSucceeded",
+                    f"{self._name}: revision {record.base + 1} is deployed",
+                )
+            )
+        else:
+            await self._store.save(state.failed(verdict.reason, verdict.message))
+            self._tell(("Warning", "UpgradeFailed", f"{self._name}: {verdict.message}"))
+
+    async def _unlock(self, job: Job, entries: Entries) -> None:
+        """Take the lock of our dead upgrade: forward if its rollout is complete, else back; neither costs a restart."""
+        state = job.state
+        fresh = await self._fresh()
+        if state is None or state.record is None or fresh != entries or not entries.last.pending:
+            return
+        record = state.record
+        revision = await self._reader.revision(entries.last)
+        if (
+            entries.last.number != record.base + 1
+            or revision.attempt != record.id
+            or state.digest(revision.config) != record.config
+        ):
+            return
+        forward = await self._reader.carries(revision)
+        target = record.base + 1 if forward else record.base
+        self._tell(
+            (
+                "Warning",
+                "ReleaseUnlocked",
+                f"{self._name}: an interrupted upgrade is {'completed' if forward else 'rolled back'}",
+            )
+        )
+        failure: HelmError | None = None
+        try:
+            await self._tools.helm.rollback(
+                Target(job.release.namespace, job.release.name),
+                self._tools.access(job.release),
+                target,
+                timeout=job.release.timeout,
+                history_max=max(_HISTORY, entries.count + 1),
+            )
+        except HelmError as error:
+            failure = error
+        if failure is None and forward:
+            await self._store.save(state.succeeded(self._clock()))
+        else:
+            reason = failure.reason if failure else Reason.CANCELLED
+            await self._store.save(state.failed(reason, failure.message if failure else "The upgrade was interrupted"))
+
+    async def _fresh(self) -> Entries | None:
+        return Entries.of(await self._reader.all_entries())

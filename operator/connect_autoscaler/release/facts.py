@@ -1,0 +1,153 @@
+"""What a pass needs to know of a decoded release: everything that decisions depend on, and no secret. Pure."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from connect_autoscaler.api.conditions import Problem
+from connect_autoscaler.api.profile import Profile
+from connect_autoscaler.release.history import Revision
+from connect_autoscaler.release.manifest import (
+    Objects,
+    Server,
+    find_server,
+    gcfg_value,
+    in_effect,
+    objects,
+    shown_by,
+    shown_by_pod,
+)
+from connect_autoscaler.release.merge import Change, Merged, differences, merge
+from connect_autoscaler.release.overlay import SERVER_ANNOTATIONS, SERVER_SELECTOR, overlay
+from connect_autoscaler.release.refusals import Subject, refusal
+from connect_autoscaler.release.state import State
+from connect_autoscaler.release.values import Json, effective, get
+
+_GUARDS: Final = ("/tolerations", *("/" + "/".join(path) for path in (SERVER_SELECTOR, SERVER_ANNOTATIONS)))
+_SELECTOR: Final = ("spec", "selector", "matchLabels")
+
+
+@dataclass(frozen=True)
+class Facts:
+    """A release as decisions see it."""
+
+    revision: int
+    description: str
+    rollback_to: int | None
+    deployed_at: datetime | None
+    chart: str
+    """Name and version, such as ``rstudio-connect-0.21.0``."""
+    apply_method: str
+    server: Server | None
+    selector: Mapping[str, str]
+    """Labels by which the Deployment selects its pods."""
+    content_namespace: str
+    problem: Problem | None
+    """Why the overlay is impossible."""
+    config: str
+    """Salted digest of the user's values; empty as long as nothing is remembered."""
+    wanted: Json
+    """The overlay."""
+    expected: Json
+    """What objects are to show: the overlay, where the user's own values do not serve instead."""
+    changes: tuple[Change, ...]
+    """What the values lack; none: the release carries the overlay."""
+    kept: tuple[Change, ...]
+    ineffective: tuple[Change, ...]
+    """What the values have and the stored manifest does not show."""
+
+    def missing(self, live: Objects) -> tuple[Change, ...]:
+        """What live objects do not show although the stored manifest does."""
+        if self.server is None:
+            return ()
+        untold = {change.pointer for change in (*self.changes, *self.ineffective)}
+        found = differences(shown_by(live, self.server), self.expected)
+        return tuple(change for change in found if change.pointer not in untold)
+
+    def missing_in_pod(self, pod: Mapping[str, Any]) -> tuple[Change, ...]:
+        """What a server pod does not show of its part of the overlay."""
+        untold = {change.pointer for change in (*self.changes, *self.ineffective)}
+        expected = {key: value for key, value in self.expected.items() if key not in {"backends", "config"}}
+        found = differences(shown_by_pod(pod), expected)
+        return tuple(change for change in found if change.pointer not in untold)
+
+
+def assess(
+    profile: Profile,
+    revision: Revision,
+    namespace: str,
+    state: State | None,
+    *,
+    server_pools: Sequence[Mapping[str, Any]],
+    content_pools: Sequence[Mapping[str, Any]],
+    access_modes: Mapping[str, Sequence[str]],
+    wanted: bool = True,
+) -> tuple[Facts, Merged]:
+    """Hold a release against what the profile wants of it.
+
+    Args:
+        profile: The profile.
+        revision: The newest deployed revision, decoded.
+        namespace: Of the release.
+        state: What is remembered of it.
+        server_pools: The NodePool of the servers, rendered or live.
+        content_pools: The NodePools of content, rendered or live.
+        access_modes: Of the claims that the server mounts, as far as known.
+        wanted: False to give back what was taken over.
+
+    Returns:
+        What decisions need, and the merged values, which hold secrets.
+    """
+    rendered = objects(revision.manifest, namespace)
+    server = find_server(rendered)
+    deployment = rendered[server.deployment] if server else {}
+    selector = get(deployment, _SELECTOR) or {}
+    asked = overlay(profile, _taints(server_pools), _taints(content_pools), selector) if wanted else {}
+    values = effective(revision.defaults, revision.config)
+    merged = merge(
+        revision.config, revision.defaults, state.applied if state else {}, asked, state.prior if state else {}
+    )
+    expected = in_effect(values, asked)
+    unset = {change.pointer for change in merged.changes}
+    shown = shown_by(rendered, server) if server else {}
+    subject = Subject(revision, values, merged, deployment, server_pools, content_pools, access_modes)
+    facts = Facts(
+        revision=revision.number,
+        description=revision.description,
+        rollback_to=revision.rollback_to,
+        deployed_at=revision.deployed_at,
+        chart=f"{revision.chart}-{revision.chart_version}",
+        apply_method=revision.apply_method,
+        server=server,
+        selector=selector,
+        content_namespace=_content_namespace(rendered, server) or namespace,
+        problem=refusal(subject) if wanted else None,
+        config=state.digest(revision.config) if state else "",
+        wanted=asked,
+        expected=expected,
+        changes=merged.needed,
+        kept=merged.kept,
+        ineffective=tuple(c for c in differences(shown, expected) if c.pointer not in unset) if server else (),
+    )
+    return facts, merged
+
+
+def guards(pointer: str) -> bool:
+    """Whether a value protects the server: its toleration, its node selector, its do-not-disrupt annotation."""
+    return any(pointer == guard or pointer.startswith((guard + "/", guard + "[")) for guard in _GUARDS)
+
+
+def claims(deployment: Mapping[str, Any]) -> tuple[str, ...]:
+    """Names of the PersistentVolumeClaims that the server mounts."""
+    volumes = get(deployment, ("spec", "template", "spec", "volumes")) or ()
+    names = ((volume.get("persistentVolumeClaim") or {}).get("claimName") for volume in volumes)
+    return tuple(sorted(name for name in names if name))
+
+
+def _taints(pools: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    return [taint for pool in pools for taint in get(pool, ("spec", "template", "spec", "taints")) or ()]
+
+
+def _content_namespace(rendered: Objects, server: Server | None) -> str | None:
+    return gcfg_value(rendered.get(server.config, {}), "Namespace") if server and server.config else None

@@ -1,0 +1,48 @@
+"""What has become of an upgrade, read from the release's Secrets and not from Helm's exit code. Pure."""
+
+from dataclasses import dataclass
+
+from connect_autoscaler.api.conditions import Reason
+from connect_autoscaler.release.helm_errors import HelmError
+from connect_autoscaler.release.history import Entry
+
+_FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """How it ended."""
+
+    reason: Reason | None
+    """None: it is deployed."""
+    message: str = ""
+
+
+def judge(
+    next_one: Entry | None, after: Entry | None, *, mine: bool, undone: bool, failure: HelmError | None
+) -> Verdict | None:
+    """Judge.
+
+    Args:
+        next_one: The revision after the one the upgrade was made on.
+        after: The revision after that.
+        mine: Whether the first of them has the attempt's label and its values.
+        undone: Whether the second one is a rollback.
+        failure: What Helm said, if it was heard.
+
+    Returns:
+        None: it holds the lock still.
+    """
+    said = failure.message if failure else ""
+    if next_one is None or not mine:
+        if failure:
+            return Verdict(failure.reason, said)
+        return Verdict(Reason.CANCELLED, "The upgrade did not begin, or somebody else's came before; it is made again")
+    if next_one.pending:
+        return None
+    if next_one.status == _FAILED or (failure and failure.reason in {Reason.ROLLED_BACK, Reason.ROLLBACK_FAILED}):
+        reason = failure.reason if failure else Reason.ROLLED_BACK if undone else Reason.CANCELLED
+        return Verdict(reason, said or "The upgrade failed" + (" and was rolled back" if undone else ""))
+    if after and undone and after.status == _FAILED and next_one.status == "superseded":
+        return Verdict(Reason.ROLLBACK_FAILED, said or "The upgrade failed, and its rollback too; look at helm history")
+    return Verdict(None)
