@@ -39,23 +39,31 @@ Seen = Callable[[Json], None]
 class Actor:
     """Writes for one profile."""
 
-    def __init__(self, kube: Kube, seen: Seen, forget: Callable[[], Awaitable[None]]) -> None:
+    def __init__(
+        self,
+        kube: Kube,
+        seen: Seen,
+        forget: Callable[[], Awaitable[None]],
+        publish: Callable[[Json], Awaitable[None]],
+    ) -> None:
         """Begin.
 
         Args:
             kube: The connection.
             seen: Told of every object that was written.
             forget: Drops what is remembered of the release.
+            publish: Writes the overlay for those who write the release.
         """
         self._kube = kube
         self._seen = seen
-        self._forget_release = forget
+        self._forget_release, self._publish_overlay = forget, publish
         self._refused: dict[str, tuple[str, datetime, KubeError]] = {}
         self._lost: set[str] = set()
         self._do: Mapping[Verb, Callable[[Action], Awaitable[Json | None]]] = {
             Verb.HOLD: self._hold,
             Verb.LET_GO: self._let_go,
             Verb.FORGET: self._forget,
+            Verb.PUBLISH: self._publish,
             Verb.CREATE: self._create,
             Verb.APPLY: self._apply,
             Verb.RECOVER: self._recover,
@@ -118,6 +126,9 @@ class Actor:
 
     async def _forget(self, action: Action) -> None:  # noqa: ARG002 - all that do something have the same form
         await self._forget_release()
+
+    async def _publish(self, action: Action) -> None:
+        await self._publish_overlay(action.body)
 
     async def _let_go(self, action: Action) -> None:
         await self._kube.patch(f"{PROFILES}/{action.name}", _without_finalizer(action.live, FINALIZER_PROFILE))

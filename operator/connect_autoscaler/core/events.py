@@ -73,6 +73,8 @@ def corrections(outcome: Outcome) -> Iterator[Event]:
                 yield "Normal", "NodePoolUpdated", f"{action.target}: {fields}"
             case Verb.RECOVER:
                 yield "Warning", "NodePoolDeleted", f"{action.target} was deleted and is recovered"
+            case Verb.PUBLISH:
+                yield "Normal", "OverlayPublished", f"{action.target} holds the overlay"
             case Verb.RELEASE:
                 yield "Normal", "NodePoolReleased", f"{action.target} is no longer managed; it stays as it is"
             case Verb.DELETE:

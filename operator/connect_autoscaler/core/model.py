@@ -103,7 +103,9 @@ class Verb(StrEnum):
     RESTORE = "Restore"
     UNLOCK = "Unlock"
     SETTLE = "Settle"
+    REMEMBER = "Remember"
     FORGET = "Forget"
+    PUBLISH = "Publish"
 
 
 @dataclass(frozen=True)
@@ -184,6 +186,7 @@ class ReleasePlan:
     problem: Problem | None = None
     work: Action | None = None
     """Long work to begin now."""
+    actions: tuple[Action, ...] = ()
     deferred: tuple[tuple[Action, Reason], ...] = ()
     findings: tuple[Finding, ...] = ()
 

@@ -56,6 +56,7 @@ def plan(snapshot: Snapshot, now: datetime) -> Plan:
     actions = (
         *(action for pool in decided for action in pool.actions),
         *(action for action, reason in leftovers if reason is None),
+        *(released.actions if released else ()),
     )
 
     if spec.mode is Mode.PLAN:

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Iterable
 from datetime import datetime
-from typing import Any
+from functools import partial
+from typing import Any, Final
 
 from connect_autoscaler.api.conditions import Problem, Reason
 from connect_autoscaler.api.profile import Profile
@@ -13,14 +14,20 @@ from connect_autoscaler.core.events import Event
 from connect_autoscaler.core.holders import gone
 from connect_autoscaler.core.kube import Json, Kube
 from connect_autoscaler.core.model import Action, Verb
-from connect_autoscaler.core.release_model import Attempted, ReleaseView
+from connect_autoscaler.core.release_model import Attempted, LiveChange, ReleaseView
 from connect_autoscaler.core.release_reader import Pools, ReleaseReader
 from connect_autoscaler.core.release_store import Store
 from connect_autoscaler.core.release_work import Job, Toolbox, Workshop
 from connect_autoscaler.core.requests import requested_at
+from connect_autoscaler.release.exceptions import ignored, without
+from connect_autoscaler.release.export import advice, config_map, refers, shadows
+from connect_autoscaler.release.facts import Facts
 from connect_autoscaler.release.history import Entries
+from connect_autoscaler.release.owners import Owner, owner
 from connect_autoscaler.release.state import State
 from connect_autoscaler.release.values import get
+
+_HELM_RELEASES: Final = "/apis/helm.toolkit.fluxcd.io/v2"
 
 
 class ReleaseKeeper:
@@ -69,16 +76,11 @@ class ReleaseKeeper:
         view: dict[str, Any] = {"namespace": release.namespace, "name": release.name}
         if problem := self._refused(release):
             return ReleaseView(**view, problem=problem)
-        reader, store, workshop = self._open(profile, release)
         try:
-            return await self._view(
-                profile, server_pools, content_pools, reader, store, workshop, wanted=wanted, view=view
-            )
+            return await self._view(profile, server_pools, content_pools, view, wanted=wanted)
         except KubeError as error:
             stalled = error.retry is Retry.USER
-            return ReleaseView(
-                **view, problem=Problem(error.reason, error.message, stalled=stalled), work=workshop.work
-            )
+            return ReleaseView(**{**view, "problem": Problem(error.reason, error.message, stalled=stalled)})
 
     def _refused(self, release: Release) -> Problem | None:
         tools = self._tools
@@ -92,7 +94,9 @@ class ReleaseKeeper:
             return Problem(Reason.SERVICE_ACCOUNT_REQUIRED, Reason.SERVICE_ACCOUNT_REQUIRED.explain)
         return None
 
-    def _open(self, profile: Profile, release: Release) -> tuple[ReleaseReader, Store, Workshop]:
+    def _open(self, profile: Profile) -> tuple[ReleaseReader, Store, Workshop]:
+        release = profile.spec.release
+        assert release is not None  # noqa: S101 - the caller has seen to it
         if self._reader is None or self._store is None or self._workshop is None:
             self._reader = ReleaseReader(self._kube, release, self._changed)
             self._store = Store(self._kube, release.namespace, profile.name, profile.uid)
@@ -102,68 +106,104 @@ class ReleaseKeeper:
         return self._reader, self._store, self._workshop
 
     async def _view(
-        self,
-        profile: Profile,
-        server_pools: Pools,
-        content_pools: Pools,
-        reader: ReleaseReader,
-        store: Store,
-        workshop: Workshop,
-        *,
-        wanted: bool,
-        view: dict[str, Any],
+        self, profile: Profile, server_pools: Pools, content_pools: Pools, view: dict[str, Any], *, wanted: bool
     ) -> ReleaseView:
+        reader, store, workshop = self._open(profile)
+        view["work"] = workshop.work
         entries = await reader.entries()
         if entries is None:
-            return ReleaseView(**view, problem=_absent(reader), work=workshop.work)
+            return await self._without_secrets(profile, server_pools, content_pools, reader, view)
         state = await store.load()
-        view |= {
-            "manager": ReleaseManager.HELM,
-            "entries": entries,
-            "work": workshop.work,
-            "prepared": workshop.prepared,
-        }
+        view |= {"entries": entries, "prepared": workshop.prepared}
         if entries.deployed is None and workshop.work:
             return ReleaseView(**view)  # for a moment at the end of an upgrade no revision is deployed
         if entries.deployed is None:
             return ReleaseView(**view, problem=_undeployed(reader, entries))
         facts = await reader.facts(profile, entries, state, server_pools, content_pools, wanted=wanted)
         self._seen = entries, state
-        record = state.record if state else None
+        live = reader.live(facts.server)
+        whose = _owner(profile, live.get(facts.server.deployment) if facts.server else None, secrets=True)
+        if isinstance(whose, Problem):
+            return ReleaseView(**view, problem=whose)
+        view |= await self._published(profile, whose, facts, reader)
+        requested = profile.generation, requested_at(profile)
         return ReleaseView(
             **view,
             facts=facts,
-            applied=state is not None and bool(state.applied) and digest(state.applied) == digest(facts.wanted),
+            manager=whose.manager,
+            applied=state is not None and bool(state.applied) and _applied(profile, state) == facts.wanted,
             taken_over=state is not None and bool(state.applied),
-            key=digest(
-                [
-                    entries.deployed.uid,
-                    entries.deployed.version,
-                    facts.wanted,
-                    profile.generation,
-                    requested_at(profile),
-                ]
-            ),
-            cause=state.cause(facts.config, facts.wanted, profile.generation, requested_at(profile)) if state else "",
-            attempted=None
-            if record is None
-            else Attempted(
-                record.id,
-                record.base,
-                datetime.fromisoformat(record.started),
-                record.cause,
-                record.finished,
-                record.reason,
-                record.message,
-                orphaned=not record.finished
-                and await gone(self._kube, record, self._tools.holder, self._clock(), profile),
-            ),
-            live=reader.live_changes(facts) if wanted else (),
+            key=digest([entries.deployed.uid, entries.deployed.version, facts.wanted, requested]),
+            cause=state.cause(facts.config, facts.wanted, *requested) if state else "",
+            attempted=await self._attempted(profile, state),
+            live=tuple(each for each in reader.live_changes(facts) if wanted and not _ignored(profile, each)),
             rolled_out=reader.rolled_out(facts),
             servers=len(reader.servers),
-            selects=_selects(profile, reader.live(facts).values()),
+            selects=_selects(profile, live.values()),
             busy=reader.busy(facts),
             corrections=tuple((datetime.fromisoformat(time), by) for time, by in state.corrections) if state else (),
+        )
+
+    async def _without_secrets(
+        self, profile: Profile, server_pools: Pools, content_pools: Pools, reader: ReleaseReader, view: dict[str, Any]
+    ) -> ReleaseView:
+        """A release that Argo CD or plain manifests made, or none at all."""
+        deployment = await reader.deployment()
+        whose = _owner(profile, deployment, secrets=False)
+        if isinstance(whose, Problem):
+            return ReleaseView(**view, problem=whose)
+        if deployment is None or whose.manager is ReleaseManager.HELM:
+            return ReleaseView(**view, problem=_absent(reader))
+        facts = await reader.observe(profile, deployment, server_pools, content_pools)
+        view |= await self._published(profile, whose, facts, reader)
+        return ReleaseView(
+            **view,
+            facts=facts,
+            manager=whose.manager,
+            rolled_out=reader.rolled_out(facts),
+            servers=len(reader.servers),
+            selects=_selects(profile, (deployment,)),
+        )
+
+    async def _published(self, profile: Profile, whose: Owner, facts: Facts, reader: ReleaseReader) -> dict[str, Any]:
+        """What is to be known if somebody else writes the release."""
+        if whose.manager is ReleaseManager.HELM:
+            return {}
+        body = config_map(profile.name, reader.namespace, whose, facts.export)
+        meta = body["metadata"]
+        live = await reader.published(meta["namespace"], meta["name"])
+        labels = live["metadata"].get("labels", {}) if live else {}
+        same = live is not None and live.get("data") == body["data"] and labels.items() >= meta["labels"].items()
+        found = await self._helm_release(whose) if whose.manager is ReleaseManager.FLUX else None
+        shadowed = tuple(shadows(found, facts.wanted)) if found and refers(found, profile.name) else ()
+        return {
+            "export": body,
+            "exported": same,
+            "advice": advice(profile.name, reader.namespace, whose),
+            "shadowed": shadowed,
+        }
+
+    async def _helm_release(self, whose: Owner) -> Json | None:
+        """The HelmRelease, if it may be seen; what cannot be seen is not judged."""
+        try:
+            return await self._kube.get(f"{_HELM_RELEASES}/namespaces/{whose.namespace}/helmreleases/{whose.name}")
+        except KubeError:
+            return None
+
+    async def _attempted(self, profile: Profile, state: State | None) -> Attempted | None:
+        record = state.record if state else None
+        if record is None:
+            return None
+        now = self._clock()
+        return Attempted(
+            record.id,
+            record.base,
+            datetime.fromisoformat(record.started),
+            record.cause,
+            record.finished,
+            record.reason,
+            record.message,
+            orphaned=not record.finished and await gone(self._kube, record, self._tools.holder, now, profile),
         )
 
     def begin(
@@ -199,6 +239,17 @@ class ReleaseKeeper:
                 self._workshop.unlock(job, entries)
             case Verb.SETTLE:
                 self._workshop.settle()
+            case Verb.REMEMBER:
+                self._workshop.remember(job)
+
+    async def publish(self, body: Json) -> None:
+        """Write the ConfigMap of the overlay.
+
+        Raises:
+            KubeError: It cannot be written.
+        """
+        meta = body["metadata"]
+        await self._kube.apply(f"/api/v1/namespaces/{meta['namespace']}/configmaps/{meta['name']}", body)
 
     @property
     def work(self) -> Any:
@@ -227,6 +278,20 @@ class ReleaseKeeper:
         if self._reader:
             self._reader.close()
         self._reader = self._store = self._workshop = self._seen = None
+
+
+def _owner(profile: Profile, deployment: Json | None, *, secrets: bool) -> Owner | Problem:
+    release = profile.spec.release
+    assert release is not None  # noqa: S101 - the caller has seen to it
+    return owner(release.manager, release.namespace, release.name, deployment, secrets=secrets)
+
+
+def _applied(profile: Profile, state: State) -> Json:
+    return without(state.applied, partial(ignored, profile))
+
+
+def _ignored(profile: Profile, each: LiveChange) -> bool:
+    return ignored(profile, each.change.pointer, each.author.manager)
 
 
 def _selects(profile: Profile, live: Iterable[Json]) -> bool:

@@ -1,6 +1,5 @@
 """What a pass sees of a Helm release: everything that decisions depend on, and no secret."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -11,6 +10,7 @@ from connect_autoscaler.nodepools.managers import Author
 from connect_autoscaler.release.facts import Facts
 from connect_autoscaler.release.history import Entries
 from connect_autoscaler.release.merge import Change
+from connect_autoscaler.release.values import Json
 
 
 class Phase(StrEnum):
@@ -104,7 +104,14 @@ class ReleaseView:
     prepared: Prepared | None = None
     corrections: tuple[tuple[datetime, str], ...] = ()
     """Corrections of the last 24 hours, and whose change each undid."""
-    exported: Mapping[str, str] | None = None
+    export: Json | None = None
+    """The ConfigMap in which the overlay is to be published; None: the operator upgrades the release itself."""
+    exported: bool = False
+    """Whether it is published so."""
+    advice: str = ""
+    """What the owner of the release has to do that it takes effect."""
+    shadowed: tuple[str, ...] = ()
+    """Values of the overlay that the owner's own override."""
 
     @property
     def target(self) -> str:

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from connect_autoscaler.api.clipping import clip
-from connect_autoscaler.api.conditions import Problem, Reason
+from connect_autoscaler.api.conditions import ConditionType, Problem, Reason
 from connect_autoscaler.api.names import ANNOTATION_APPROVE
 from connect_autoscaler.api.pools import Role
 from connect_autoscaler.api.spec import Mode, Policy
@@ -75,7 +75,31 @@ class _Case:
             return _stopped(facts.problem)
         if contested := next((p for p in self.blocked if p.reason is Reason.RELEASE_CLAIMED_TWICE), None):
             return _stopped(contested)
+        if view.export is not None:
+            return replace(self._exported(facts), findings=tuple(self._findings(facts)))
         return replace(self._compare(facts), findings=tuple(self._findings(facts)))
+
+    def _exported(self, facts: Facts) -> ReleasePlan:
+        """Somebody else writes the release: publish the overlay for him, and look whether it has taken effect."""
+        view = self.view
+        assert view.export is not None  # noqa: S101 - the caller has seen to it
+        meta = view.export["metadata"]
+        target = f"ConfigMap/{meta['namespace']}/{meta['name']}"
+        lacking = [change.pointer for change in (*facts.changes, *facts.ineffective)]
+        if view.shadowed:
+            names = ", ".join(view.shadowed)
+            message = f"The release's own values override {names} of the overlay; remove them there, or merge them"
+            decided = _stopped(Problem(Reason.OVERLAY_SHADOWED, message, stalled=False))
+        elif lacking:
+            message = f"{view.manager} writes the release, which lacks {', '.join(lacking)}; {view.advice}"
+            decided = _stopped(Problem(Reason.OVERLAY_EXPORTED, message, stalled=False))
+        elif not view.rolled_out and not view.live:
+            decided = _waiting(Reason.WAITING_FOR_ROLLOUT, "The servers are being rolled out")
+        else:
+            decided = _settled(self._carried(facts))
+        if view.exported or not self.wanted or self.blocked or not self._may_write():
+            return decided
+        return replace(decided, actions=(Action(Verb.PUBLISH, target, view.export),))
 
     def _compare(self, facts: Facts) -> ReleasePlan:
         view = self.view
@@ -98,7 +122,10 @@ class _Case:
             return _waiting(
                 Reason.WAITING_FOR_ROLLOUT, "The servers are being rolled out; kubectl get pods says why not"
             )
-        return _settled(self._carried(facts))
+        settled = _settled(self._carried(facts))
+        # The user has put every value there himself: that is remembered, so that a later difference is drift.
+        known = view.applied or not self.wanted or view.work or self.blocked or not self._may_write()
+        return settled if known else replace(settled, work=Action(Verb.REMEMBER, view.target))
 
     def _lock(self) -> ReleasePlan | None:
         """Somebody holds the release, or we did when we died."""
@@ -140,6 +167,10 @@ class _Case:
 
     def _is_drift(self) -> bool:
         """Whether what differs was in place before; else the profile is new, or has changed."""
+        if self.view.export is not None:
+            # Nothing is remembered of a release that others write, but what status said of it.
+            known = self.snapshot.known.condition(ConditionType.RELEASE_CONFIGURED)
+            return known is not None and known.status is _TRUE
         return self.wanted and self.view.applied
 
     def _findings(self, facts: Facts) -> list[Finding]:
@@ -162,6 +193,8 @@ class _Case:
         return found
 
     def _fate(self, facts: Facts) -> tuple[DriftAction, Reason | None]:
+        if self.view.export is not None:
+            return DriftAction.REPORTED, Reason.OVERLAY_EXPORTED
         if self._policy() is not Policy.CORRECT:
             return DriftAction.REPORTED, Reason.POLICY
         return DriftAction.DEFERRED, self._closed(facts) or Reason.PROGRESSING
@@ -288,7 +321,8 @@ class _Case:
             return Verdict(_FALSE, Reason.GUARANTEE_BROKEN, f"Changed on the live objects: {', '.join(broken)}")
         count = len(lacking) + len(view.live)
         more = f"; {count} values differ, see Drifted" if count else ""
-        return Verdict(_TRUE, Reason.OVERLAY_APPLIED, f"Revision {facts.revision} carries the overlay{more}")
+        what = f"Revision {facts.revision} carries" if facts.revision else "The servers carry"
+        return Verdict(_TRUE, Reason.OVERLAY_APPLIED, f"{what} the overlay{more}")
 
     def _say(self, lacking: list[str], waits: tuple[Reason, Action] | None) -> str:
         view = self.view

@@ -14,9 +14,9 @@ from connect_autoscaler.core.kube import Json, Kube
 from connect_autoscaler.core.release_model import LiveChange
 from connect_autoscaler.core.watch import METADATA, Watch
 from connect_autoscaler.nodepools.managers import UNKNOWN, author, owners
-from connect_autoscaler.release.facts import Facts, assess, claims, guards
+from connect_autoscaler.release.facts import Facts, assess, claims, guards, observe, server_of
 from connect_autoscaler.release.history import Entries, Entry, Revision, UnreadableError, decode
-from connect_autoscaler.release.manifest import ObjectKey, find_server, objects, place
+from connect_autoscaler.release.manifest import ObjectKey, Server, find_server, objects, place, runs_connect
 from connect_autoscaler.release.merge import Change, Merged
 from connect_autoscaler.release.overlay import CONTENT_LABELS
 from connect_autoscaler.release.pods import Pod, in_the_way
@@ -82,7 +82,7 @@ class ReleaseReader:
             KubeError: They cannot be listed.
         """
         found = await self._kube.get(self._secrets, METADATA.format("List"), labelSelector=self._selector)
-        return [entry for body in found["items"] if (entry := Entry.of(body))]
+        return [entry for body in found["items"] or () if (entry := Entry.of(body))]
 
     async def carries(self, revision: Revision) -> bool:
         """Whether the live servers are those of a revision, all rolled out."""
@@ -127,7 +127,7 @@ class ReleaseReader:
             reading = await self.read(profile, entries, state, server_pools, content_pools, wanted=wanted)
             self._facts = key, reading.facts
         facts = self._facts[1]
-        await self._follow(facts)
+        await self._follow(facts.server, facts.selector, facts.content_namespace)
         return facts
 
     async def read(
@@ -168,22 +168,60 @@ class ReleaseReader:
         except UnreadableError as error:
             raise KubeError(0, Reason.UNSUPPORTED_STORAGE, str(error), Retry.LATER) from None
 
-    async def _follow(self, facts: Facts) -> None:
-        """Watch the objects that the release's manifest names."""
-        if facts.server is None:
+    async def _follow(self, server: Server | None, selector: Mapping[str, str], content_namespace: str) -> None:
+        """Watch the objects that carry the overlay, and the pods."""
+        if server is None:
             return
-        deployment, config = facts.server
-        base = f"/namespaces/{deployment.namespace}"
-        watches = [self._watch("deployment", f"/apis/apps/v1{base}/deployments", _whole, _named(deployment.name))]
-        if config:
-            watches.append(self._watch("config", f"/api/v1{base}/configmaps", _whole, _named(config.name)))
-        if facts.selector:
-            labels = {"labelSelector": _labels(facts.selector)}
+        base = f"/namespaces/{server.deployment.namespace}"
+        named = _named(server.deployment.name)
+        watches = [self._watch("deployment", f"/apis/apps/v1{base}/deployments", _whole, named)]
+        if server.config:
+            watches.append(self._watch("config", f"/api/v1{base}/configmaps", _whole, _named(server.config.name)))
+        if selector:
+            labels = {"labelSelector": _labels(selector)}
             watches.append(self._watch("servers", f"/api/v1{base}/pods", Pod.of, labels))
         labels = {"labelSelector": _labels(CONTENT_LABELS)}
-        watches.append(self._watch("content", f"/api/v1/namespaces/{facts.content_namespace}/pods", Pod.of, labels))
+        watches.append(self._watch("content", f"/api/v1/namespaces/{content_namespace}/pods", Pod.of, labels))
         for watch in watches:
             await watch.synced(_PATIENCE)
+
+    async def deployment(self) -> Json | None:
+        """The Deployment of Connect servers of a release that has no Secrets; None: there is none.
+
+        Raises:
+            KubeError: Deployments cannot be listed.
+        """
+
+        def ours(body: Json) -> Json | None:
+            labels = get(body, ("spec", "template", "metadata", "labels")) or {}
+            return body if runs_connect(body) and labels.get("app.kubernetes.io/instance") == self.name else None
+
+        path = f"/apis/apps/v1/namespaces/{self.namespace}/deployments"
+        watch: Watch[Json] = self._watch("deployments", path, ours, {})
+        await watch.synced(_PATIENCE)
+        return min(watch.items.values(), key=lambda body: str(body["metadata"]["name"]), default=None)
+
+    async def observe(self, profile: Profile, deployment: Json, server_pools: Pools, content_pools: Pools) -> Facts:
+        """What live objects alone tell.
+
+        Raises:
+            KubeError: They cannot be read.
+        """
+        server = server_of(deployment)
+        selector = get(deployment, ("spec", "selector", "matchLabels")) or {}
+        await self._follow(server, selector, self.namespace)
+        live = self.live(server)
+        return observe(profile, live, server, server_pools=server_pools, content_pools=content_pools)
+
+    async def published(self, namespace: str, name: str) -> Json | None:
+        """The ConfigMap in which the overlay is published; None: it does not exist.
+
+        Raises:
+            KubeError: It cannot be read.
+        """
+        watch: Watch[Json] = self._watch("export", f"/api/v1/namespaces/{namespace}/configmaps", _whole, _named(name))
+        await watch.synced(_PATIENCE)
+        return watch.items.get(name)
 
     def _watch(
         self, role: str, path: str, keep: Callable[[Json], Any], query: Mapping[str, str], *, metadata: bool = False
@@ -200,10 +238,10 @@ class ReleaseReader:
         watch = self._watches.get(role)
         return watch.items if watch else {}
 
-    def live(self, facts: Facts) -> dict[ObjectKey, Json]:
+    def live(self, server: Server | None) -> dict[ObjectKey, Json]:
         """The live objects that carry the overlay, those that exist."""
         found = {}
-        for key, role in zip(facts.server or (), ("deployment", "config"), strict=False):
+        for key, role in zip(server or (), ("deployment", "config"), strict=False):
             if key and (body := self._items(role).get(key.name)):
                 found[key] = body
         return found
@@ -212,7 +250,7 @@ class ReleaseReader:
         """What live objects and running servers do not show of the overlay."""
         if facts.server is None:
             return ()
-        live = self.live(facts)
+        live = self.live(facts.server)
         found = []
         gone = [key for key in facts.server if key and key not in live]
         found += [LiveChange(str(key), _gone(), UNKNOWN, guards=False) for key in gone]
@@ -245,7 +283,7 @@ class ReleaseReader:
 
     def rolled_out(self, facts: Facts) -> bool:
         """Whether all servers are of the Deployment's present template, and available."""
-        deployment = self.live(facts).get(facts.server.deployment) if facts.server else None
+        deployment = self.live(facts.server).get(facts.server.deployment) if facts.server else None
         return deployment is not None and complete(deployment)
 
     def busy(self, facts: Facts) -> tuple[str, ...]:

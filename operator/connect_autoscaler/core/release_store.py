@@ -49,7 +49,7 @@ class Store:
         """
         if not self._read:
             found = await self._kube.get(self._path, labelSelector=f"{LABEL_PROFILE}={self._profile}")
-            states = [(body["metadata"]["name"], state) for body in found["items"] if (state := State.of(body))]
+            states = [(body["metadata"]["name"], state) for body in found["items"] or () if (state := State.of(body))]
             self._known = states[0] if states else None
             self._read = True
         return self._known[1] if self._known else None

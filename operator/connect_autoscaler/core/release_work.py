@@ -130,6 +130,10 @@ class Workshop:
         """Judge an upgrade of ours of which nobody knows what became of it."""
         self._start(Phase.PREPARING, self._settle())
 
+    def remember(self, job: Job) -> None:
+        """Remember that the release carries the overlay without any work of ours."""
+        self._start(Phase.PREPARING, self._remember(job))
+
     async def close(self) -> None:
         """End what is under way: helm gets SIGTERM, and its time to roll back."""
         if self._task:
@@ -304,6 +308,13 @@ class Workshop:
 
     def _cost(self) -> str:
         return "; the servers restart" if self.prepared and self.prepared.restarts else ""
+
+    async def _remember(self, job: Job) -> None:
+        entries = await self._reader.entries()
+        if entries is not None and entries.deployed is not None:
+            reading = await self._read(job, entries)
+            if not reading.facts.changes:
+                await self._store.save((job.state or State.new()).found(reading.facts.wanted, reading.merged.prior))
 
     async def _settle(self) -> None:
         await self._judge(None)

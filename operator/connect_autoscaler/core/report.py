@@ -82,9 +82,9 @@ def _release(snapshot: Snapshot) -> ReleaseStatus | None:
         namespace=view.namespace,
         name=view.name,
         manager=view.manager,
-        revision=facts.revision if facts else None,
-        chart=facts.chart if facts else None,
-        apply_method=facts.apply_method if facts else None,
+        revision=facts.revision if facts and facts.revision else None,
+        chart=facts.chart or None if facts else None,
+        apply_method=facts.apply_method or None if facts else None,
         overlay_digest=digest(facts.wanted) if facts and not facts.changes else None,
         server_restart_pending=bool(view.prepared and view.prepared.key == view.key and view.prepared.restarts)
         if facts

@@ -1,6 +1,6 @@
 """A small watch of one list in one namespace, for kinds that Kopf must not watch cluster-wide (Secrets above all).
 
-List, then follow; after any error list again. The list is complete whenever `Watch.error` is None.
+List, then follow; after any error list again. The list is complete, or some seconds old, while `Watch.error` is None.
 """
 
 import asyncio
@@ -11,7 +11,8 @@ from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any, Final, Generic, TypeVar
 
-from connect_autoscaler.core.errors import KubeError
+from connect_autoscaler.api.conditions import Reason
+from connect_autoscaler.core.errors import KubeError, Retry
 from connect_autoscaler.core.kube import Kube
 
 log = logging.getLogger(__name__)
@@ -20,6 +21,8 @@ METADATA: Final = "application/json;as=PartialObjectMetadata{};g=meta.k8s.io;v=v
 """Media type (with ``List`` or nothing in the braces) of objects without their content."""
 _JSON: Final = "application/json"
 _BACKOFF: Final = (0.2, 0.5, 1, 2, 5, 10, 30)
+_PASSING: Final = 5
+"""Failures in a row, some ten seconds, until the list counts as lost."""
 _ROUND: Final = 240
 """Seconds after which the API server is asked to end a stream."""
 
@@ -83,18 +86,28 @@ class Watch(Generic[V]):
                 while True:
                     version = await self._follow(version)
             except KubeError as error:
-                if error.status != HTTPStatus.GONE:
-                    failures += 1
-                    self.error = error
-                    self._synced.set()
-                    self._changed()
-                    log.debug("%s", error)
+                failures += error.status != HTTPStatus.GONE
+                self._fail(error, failures)
+            except Exception:
+                # The last line of defence: a fault of ours must not leave a list that looks complete.
+                failures += 1
+                log.exception("watch of %s failed", self._path)
+                fault = f"The operator failed to follow {self._path}; its log has the details"
+                self._fail(KubeError(0, Reason.INTERNAL_ERROR, fault, Retry.LATER), failures)
             delay = _BACKOFF[min(max(failures, 1), len(_BACKOFF)) - 1]
             await asyncio.sleep(delay * random.uniform(1.0, 1.2))  # noqa: S311
 
+    def _fail(self, error: KubeError, failures: int) -> None:
+        """Say so, if it is more than a stream that broke off: the list as it was last is good for some seconds."""
+        log.debug("%s", error)
+        if failures and (error.retry is not Retry.SOON or failures >= _PASSING or not self._synced.is_set()):
+            self.error = error
+            self._synced.set()
+            self._changed()
+
     async def _list(self) -> str:
         found = await self._kube.get(self._path, self._list_as, **self._query)
-        kept = {body["metadata"]["name"]: self._keep(body) for body in found["items"]}
+        kept = {body["metadata"]["name"]: self._keep(body) for body in found["items"] or ()}
         self.items = {name: value for name, value in kept.items() if value is not None}
         self.error = None
         self._synced.set()

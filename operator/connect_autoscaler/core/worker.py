@@ -66,7 +66,7 @@ class Worker:
         self._context, self._name, self._uid, self._claims_changed = context, profile.name, profile.uid, claims_changed
         self._fights = Fights()
         self._keeper = ReleaseKeeper(context.kube, context.tools, context.clock, self.wake, self._tell)
-        self._actor = Actor(context.kube, context.wrote, self._keeper.forget)
+        self._actor = Actor(context.kube, context.wrote, self._keeper.forget, self._keeper.publish)
         self._woken = asyncio.Event()
         self._deadline: datetime | None = context.clock()
         self._handled: tuple[int, str | None] | None = None

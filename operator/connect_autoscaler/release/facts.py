@@ -3,12 +3,17 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any, Final
 
 from connect_autoscaler.api.conditions import Problem
 from connect_autoscaler.api.profile import Profile
+from connect_autoscaler.release.exceptions import ignored, without
+from connect_autoscaler.release.export import exported
 from connect_autoscaler.release.history import Revision
 from connect_autoscaler.release.manifest import (
+    GCFG,
+    ObjectKey,
     Objects,
     Server,
     find_server,
@@ -22,7 +27,7 @@ from connect_autoscaler.release.merge import Change, Merged, differences, merge
 from connect_autoscaler.release.overlay import SERVER_ANNOTATIONS, SERVER_SELECTOR, overlay
 from connect_autoscaler.release.refusals import Subject, refusal
 from connect_autoscaler.release.state import State
-from connect_autoscaler.release.values import Json, effective, get
+from connect_autoscaler.release.values import Json, covers, effective, get
 
 _GUARDS: Final = ("/tolerations", *("/" + "/".join(path) for path in (SERVER_SELECTOR, SERVER_ANNOTATIONS)))
 _SELECTOR: Final = ("spec", "selector", "matchLabels")
@@ -56,6 +61,8 @@ class Facts:
     kept: tuple[Change, ...]
     ineffective: tuple[Change, ...]
     """What the values have and the stored manifest does not show."""
+    export: Json
+    """The merged values, as far as the overlay is about them."""
 
     def missing(self, live: Objects) -> tuple[Change, ...]:
         """What live objects do not show although the stored manifest does."""
@@ -104,10 +111,12 @@ def assess(
     deployment = rendered[server.deployment] if server else {}
     selector = get(deployment, _SELECTOR) or {}
     asked = overlay(profile, _taints(server_pools), _taints(content_pools), selector) if wanted else {}
+    applied = state.applied if state else {}
+    if wanted:
+        left_alone = partial(ignored, profile)
+        asked, applied = without(asked, left_alone), without(applied, left_alone)
     values = effective(revision.defaults, revision.config)
-    merged = merge(
-        revision.config, revision.defaults, state.applied if state else {}, asked, state.prior if state else {}
-    )
+    merged = merge(revision.config, revision.defaults, applied, asked, state.prior if state else {})
     expected = in_effect(values, asked)
     unset = {change.pointer for change in merged.changes}
     shown = shown_by(rendered, server) if server else {}
@@ -128,14 +137,69 @@ def assess(
         expected=expected,
         changes=merged.needed,
         kept=merged.kept,
+        export=exported(merged.values, asked),
         ineffective=tuple(c for c in differences(shown, expected) if c.pointer not in unset) if server else (),
     )
     return facts, merged
 
 
+def observe(
+    profile: Profile,
+    live: Objects,
+    server: Server,
+    *,
+    server_pools: Sequence[Mapping[str, Any]],
+    content_pools: Sequence[Mapping[str, Any]],
+) -> Facts:
+    """The same of a release without Secrets, from its live objects: they are all there is to compare with.
+
+    Args:
+        profile: The profile.
+        live: Its objects.
+        server: Those that carry the overlay.
+        server_pools: The NodePool of the servers, rendered or live.
+        content_pools: The NodePools of content, rendered or live.
+    """
+    deployment = live.get(server.deployment, {})
+    selector = get(deployment, _SELECTOR) or {}
+    asked = overlay(profile, _taints(server_pools), _taints(content_pools), selector)
+    asked = without(asked, partial(ignored, profile))
+    shown = shown_by(live, server)
+    merged = merge(shown, {}, {}, asked, {})
+    return Facts(
+        revision=0,
+        description="",
+        rollback_to=None,
+        deployed_at=None,
+        chart="",
+        apply_method="",
+        server=server,
+        selector=selector,
+        content_namespace=_content_namespace(live, server) or server.deployment.namespace,
+        problem=None,
+        config="",
+        wanted=asked,
+        expected=in_effect(shown, asked),
+        changes=differences(shown, in_effect(shown, asked)),
+        kept=merged.kept,
+        ineffective=(),
+        export=exported(merged.values, asked),
+    )
+
+
+def server_of(deployment: Mapping[str, Any]) -> Server:
+    """Name the objects that carry the overlay, from the Deployment alone."""
+    meta, pod = deployment["metadata"], get(deployment, ("spec", "template", "spec")) or {}
+    mounts = [m for c in pod.get("containers") or () for m in c.get("volumeMounts") or () if m.get("subPath") == GCFG]
+    names = {mount["name"] for mount in mounts}
+    maps = [(v.get("configMap") or {}).get("name") for v in pod.get("volumes") or () if v["name"] in names]
+    config = next((ObjectKey("ConfigMap", meta["namespace"], name) for name in maps if name), None)
+    return Server(ObjectKey("Deployment", meta["namespace"], meta["name"]), config)
+
+
 def guards(pointer: str) -> bool:
     """Whether a value protects the server: its toleration, its node selector, its do-not-disrupt annotation."""
-    return any(pointer == guard or pointer.startswith((guard + "/", guard + "[")) for guard in _GUARDS)
+    return any(covers(guard, pointer) for guard in _GUARDS)
 
 
 def claims(deployment: Mapping[str, Any]) -> tuple[str, ...]:

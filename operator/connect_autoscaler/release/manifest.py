@@ -11,7 +11,7 @@ import yaml
 
 from connect_autoscaler.release.lists import JOB_BASE, LISTS, RENDERED, SERVER_SPREAD, SERVER_TOLERATIONS, elements
 from connect_autoscaler.release.overlay import BACKEND, SERVER_ANNOTATIONS, SERVER_SELECTOR
-from connect_autoscaler.release.values import Json, Path, effective, get, put, same
+from connect_autoscaler.release.values import Json, Path, covers, effective, get, put, same
 
 GCFG: Final = "rstudio-connect.gcfg"
 JOB: Final = "job.yaml"
@@ -62,7 +62,7 @@ def objects(manifest: str, namespace: str) -> dict[ObjectKey, Json]:
 
 def find_server(rendered: Objects) -> Server | None:
     """The Deployment that runs container ``connect``, and the ConfigMap with its configuration; None: not there."""
-    deployment = next((key for key, each in rendered.items() if key.kind == "Deployment" and _runs_connect(each)), None)
+    deployment = next((key for key, each in rendered.items() if key.kind == "Deployment" and runs_connect(each)), None)
     if deployment is None:
         return None
     config = next(
@@ -71,7 +71,8 @@ def find_server(rendered: Objects) -> Server | None:
     return Server(deployment, config)
 
 
-def _runs_connect(deployment: Json) -> bool:
+def runs_connect(deployment: Mapping[str, Any]) -> bool:
+    """Whether a Deployment is that of Connect servers."""
     containers = get(deployment, (*_TEMPLATE, "spec", "containers")) or []
     return any(container.get("name") == _CONTAINER for container in containers)
 
@@ -184,6 +185,6 @@ def place(values_pointer: str) -> Place:
     """
     for path, where, shown_at in _PLACES:
         prefix = "/" + "/".join(path)
-        if values_pointer == prefix or values_pointer.startswith((prefix + "/", prefix + "[")):
+        if covers(prefix, values_pointer):
             return Place(where == "config", shown_at + values_pointer.removeprefix(prefix))
     raise ValueError(values_pointer)

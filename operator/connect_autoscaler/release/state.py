@@ -131,6 +131,10 @@ class State:
             corrections=done[-_REMEMBERED:],
         )
 
+    def found(self, overlay: Json, prior: Prior) -> "State":
+        """The release carries the overlay already: from now on what differs is drift."""
+        return replace(self, applied=overlay, prior=prior)
+
     def failed(self, reason: Reason, message: str) -> "State":
         """The upgrade on record is not deployed."""
         record = self.record

@@ -1,0 +1,89 @@
+"""The overlay for releases that others write: a ConfigMap that their tool takes values from. Pure."""
+
+import json
+from collections.abc import Mapping
+from typing import Any, Final
+
+from connect_autoscaler.api.names import FIELD_MANAGER, LABEL_MANAGED_BY, LABEL_PROFILE
+from connect_autoscaler.api.spec import ReleaseManager
+from connect_autoscaler.release.lists import LISTS
+from connect_autoscaler.release.merge import pointer
+from connect_autoscaler.release.owners import Owner
+from connect_autoscaler.release.values import Json, Path, get, has
+
+KEY: Final = "values.yaml"
+_WATCH: Final = {"reconcile.fluxcd.io/watch": "Enabled"}
+"""Flux looks at once when an object with this label changes."""
+
+
+def exported(values: Mapping[str, Any], overlay: Mapping[str, Any], path: Path = ()) -> Json:
+    """The part of the merged values that the overlay is about.
+
+    Lists are complete, the user's elements among ours: values that come later replace lists whole.
+    """
+    found: Json = {}
+    for key, want in overlay.items():
+        below = (*path, key)
+        if isinstance(want, Mapping) and below not in LISTS:
+            found[key] = exported(values, want, below)
+        else:
+            found[key] = get(values, below)
+    return found
+
+
+def config_map(profile: str, namespace: str, owner: Owner, values: Mapping[str, Any]) -> Json:
+    """Write the ConfigMap; its text is JSON, which is YAML that no reader takes for something else."""
+    flux = owner.manager is ReleaseManager.FLUX
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {
+            "name": name_of(profile),
+            "namespace": owner.namespace if flux else namespace,
+            "labels": {LABEL_MANAGED_BY: FIELD_MANAGER, LABEL_PROFILE: profile, **(_WATCH if flux else {})},
+        },
+        "data": {KEY: json.dumps(values, indent=2, sort_keys=True) + "\n"},
+    }
+
+
+def name_of(profile: str) -> str:
+    """Name of a profile's ConfigMap."""
+    return f"{profile}-values"
+
+
+def advice(profile: str, namespace: str, owner: Owner) -> str:
+    """The one line that the user adds to his Git."""
+    name = name_of(profile)
+    match owner.manager:
+        case ReleaseManager.FLUX:
+            return (
+                f"add to HelmRelease {owner.namespace}/{owner.name}, as the last entry of spec.valuesFrom: "
+                f"{{kind: ConfigMap, name: {name}, optional: true}}"
+            )
+        case ReleaseManager.ARGO_CD:
+            what = f"Application {owner.name}" if owner.name else "the Application"
+            return f"put {KEY} of ConfigMap {namespace}/{name} into the Helm values of {what}, as the last values file"
+        case _:
+            return (
+                f"give it to your pipeline as the last values: kubectl get configmap -n {namespace} {name} "
+                f"-o jsonpath='{{.data.values\\.yaml}}' | helm upgrade ... -f -"
+            )
+
+
+def shadows(helm_release: Mapping[str, Any], overlay: Mapping[str, Any], path: Path = ()) -> list[str]:
+    """Values of the overlay that a HelmRelease sets inline, which wins over valuesFrom."""
+    inline = get(helm_release, ("spec", "values")) or {}
+    found: list[str] = []
+    for key, want in overlay.items():
+        below = (*path, key)
+        if isinstance(want, Mapping) and below not in LISTS:
+            found += shadows(helm_release, want, below)
+        elif has(inline, below) and get(inline, below) != want:
+            found.append(pointer(below))
+    return found
+
+
+def refers(helm_release: Mapping[str, Any], profile: str) -> bool:
+    """Whether a HelmRelease takes values from the profile's ConfigMap."""
+    sources = get(helm_release, ("spec", "valuesFrom")) or ()
+    return any(each.get("kind") == "ConfigMap" and each.get("name") == name_of(profile) for each in sources)
