@@ -18,7 +18,7 @@ sharedStorage: {create: true, mount: true}
 license: {key: FAKE}
 config: {Postgres: {Password: topsecret}}
 """
-_PODS: Final = Kind("v1", "pods", NAMESPACE)
+PODS: Final = Kind("v1", "pods", NAMESPACE)
 _VOLUMES: Final = Kind("v1", "persistentvolumes")
 
 
@@ -82,8 +82,12 @@ async def install(cluster: Cluster) -> None:
 
 async def server(api: Api) -> Place:
     """Wait until the Connect server runs, and tell where."""
-    pod = await eventually(lambda: _running_server(api), timeout=90)
-    return place(api, pod)
+    return place(api, await server_pod(api))
+
+
+async def server_pod(api: Api) -> dict[str, Any]:
+    """Wait until the Connect server runs, and return its pod."""
+    return await eventually(lambda: _running_server(api), timeout=90)
 
 
 def place(api: Api, pod: dict[str, Any]) -> Place:
@@ -99,5 +103,6 @@ def place(api: Api, pod: dict[str, Any]) -> Place:
 
 
 def _running_server(api: Api) -> dict[str, Any]:
-    pods = api.list(_PODS, labelSelector=f"app.kubernetes.io/instance={RELEASE}")
-    return next(pod for pod in pods if pod["status"]["phase"] == "Running")
+    pods = api.list(PODS, labelSelector=f"app.kubernetes.io/instance={RELEASE}")
+    running = (pod for pod in pods if pod["status"]["phase"] == "Running")
+    return next(pod for pod in running if "deletionTimestamp" not in pod["metadata"])

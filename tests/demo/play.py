@@ -12,11 +12,10 @@ from demo import connect
 from demo.bends import Bend, Heal, bends, heal, reported
 from demo.connect import Place
 from demo.show import Show
-from harness import DEPLOY, NODE_CLAIMS, NODE_POOLS, NODES, PODS, ROOT, Api, Json, Operator, Profile, Timeline
+from harness import DEPLOY, NODE_CLAIMS, NODE_POOLS, NODES, ROOT, Api, Json, Operator, Profile, Timeline, kustomize
 from sandbox import Cluster, NotYetError, cluster, eventually
 
 SAMPLE: Final = DEPLOY / "samples" / "quickstart.yaml"
-_GUEST: Final = "server-stand-in"
 
 
 async def play(show: Show, *, keep: bool) -> bool:
@@ -35,11 +34,14 @@ async def play(show: Show, *, keep: bool) -> bool:
         with show.step("start etcd, Kubernetes, kwok and Karpenter: the real programs, as processes on loopback"):
             it = await stack.enter_async_context(cluster())
         stack.callback(show.say, "stopping everything ...", "dim")
-        await _unprotected(it, show)
+        before = await _unprotected(it, show)
         show.title("The operator, and one object")
         with show.step("kubectl apply -k deploy, and start the operator as the ServiceAccount of that"):
-            operator = await stack.enter_async_context(Operator(it))
-        profile = await _protect(it, show)
+            options = ("--helm", str(it.binary("helm")), "--chart-dir", str(connect.chart().parent))
+            operator = await stack.enter_async_context(Operator(it, *options, "--require-service-account"))
+        with show.step("kubectl apply -k deploy/release: what it may do in the namespace of the release"):
+            it.apply(*kustomize(it, DEPLOY / "release"))
+        profile = await _protect(it, show, before)
         show.title("What colleagues do to NodePools")
         heals, survived = await _bend(it, show, profile)
         _sum_up(it, show, profile, heals)
@@ -49,8 +51,8 @@ async def play(show: Show, *, keep: bool) -> bool:
         return survived and all(each.healed for each in heals)
 
 
-async def _unprotected(it: Cluster, show: Show) -> None:
-    """Let Connect run where Karpenter's defaults put it."""
+async def _unprotected(it: Cluster, show: Show) -> Place:
+    """Let Connect run where Karpenter's defaults put it, and tell where that is."""
     api = Api(it.api)
     with show.step(f"NodePool {connect.POOL}: spot allowed, consolidating, a node lives 30 days"):
         node_class = {"apiVersion": "karpenter.kwok.sh/v1alpha1", "kind": "KWOKNodeClass"}
@@ -66,21 +68,22 @@ async def _unprotected(it: Cluster, show: Show) -> None:
         "takes that node, every running app, API and render is orphaned."
     )
     show.say(verdict, "yellow")
+    return place
 
 
-async def _protect(it: Cluster, show: Show) -> Profile:
+async def _protect(it: Cluster, show: Show, before: Place) -> Profile:
     show.console.print(f"[dim]{escape(SAMPLE.read_text().rstrip())}", highlight=False)
     profile = Profile("production", "connect-server", "connect-content", Api(it.api))
-    with show.step(f"kubectl apply -f {_short(SAMPLE)}, and wait for Ready"):
+    with show.step(f"kubectl apply -f {_short(SAMPLE)}, and wait for Ready: the release is upgraded once"):
         it.apply(SAMPLE, field_manager="kubectl-client-side-apply")
-        await profile.ready()
+        await profile.ready(seconds=90)
+        after = await connect.server(profile.api)
     _kubectl(it, show, "get", "cap")
     _kubectl(it, show, "get", "nodepools")
-    show.say(
-        "Two NodePools exist now and are held in shape. This version manages NodePools only: the server pod stays "
-        "where it is until the operator also configures the Helm release.",
-        "yellow",
-    )
+    _helm_history(it, show)
+    rows = [(when, _capacity(each), each.pool, each.node) for when, each in (("before", before), ("now", after))]
+    show.table(("Connect server", "capacity type", "pool", "node"), rows)
+    show.say("One upgrade, one restart: the server runs on on-demand capacity that nothing consolidates.", "green")
     return profile
 
 
@@ -91,10 +94,9 @@ async def _bend(it: Cluster, show: Show, profile: Profile) -> tuple[list[Heal], 
     async with Timeline(it, NODE_POOLS) as timeline:
         for bend in before:
             heals.append(await _one(show, bend, profile, timeline, len(heals) + 1))
-        with show.step("put a pod onto the server pool, as a stand-in for the Connect server"):
-            guest = await _guest(profile)
+        server = await connect.server_pod(profile.api)
         heals.append(await _one(show, last, profile, timeline, len(heals) + 1))
-        survived = await _survival(show, profile, guest)
+        survived = await _survival(show, profile, server)
     return heals, survived
 
 
@@ -116,41 +118,17 @@ async def _one(show: Show, bend: Bend, profile: Profile, timeline: Timeline, num
     return result
 
 
-async def _guest(profile: Profile) -> Json:
-    """Run a pod on the server pool, and return it."""
-    server = profile.read()["spec"]["placement"]
-    key, value = server["labelKey"], server["server"]
-    container: dict[str, Any] = {"name": "main", "image": "none", "resources": {"requests": {"cpu": "1"}}}
-    body = {
-        "kind": "Pod",
-        "metadata": {"name": _GUEST, "annotations": {"karpenter.sh/do-not-disrupt": "true"}},
-        "spec": {
-            "nodeSelector": {key: value},
-            "tolerations": [{"key": key, "operator": "Equal", "value": value, "effect": "NoSchedule"}],
-            "containers": [container],
-        },
-    }
-    profile.api.create(PODS, body)
-
-    def running() -> Json:
-        pod = profile.api.get(PODS, _GUEST)
-        assert pod["status"]["phase"] == "Running", pod["status"]
-        return pod
-
-    return await eventually(running, timeout=60)
-
-
-async def _survival(show: Show, profile: Profile, guest: Json) -> bool:
-    """Look whether pod, node and NodeClaim are the same as before, and Karpenter's again."""
+async def _survival(show: Show, profile: Profile, server: Json) -> bool:
+    """Look whether the server's pod, node and NodeClaim are the same as before, and Karpenter's again."""
     api = profile.api
 
     def same() -> bool:
         (claim,) = api.list(NODE_CLAIMS, labelSelector=f"karpenter.sh/nodepool={profile.server}")
-        node = api.get(NODES, guest["spec"]["nodeName"])
-        pod = api.get(PODS, _GUEST)
+        node = api.get(NODES, server["spec"]["nodeName"])
+        pod = api.get(connect.PODS, server["metadata"]["name"])
         assert all("deletionTimestamp" not in each["metadata"] for each in (claim, node, pod))
         assert claim["status"]["nodeName"] == node["metadata"]["name"]
-        assert pod["metadata"]["uid"] == guest["metadata"]["uid"]
+        assert pod["metadata"]["uid"] == server["metadata"]["uid"]
         assert not [taint for taint in node["spec"].get("taints", ()) if taint["key"] == "karpenter.sh/disrupted"]
         return bool(profile.pool()["status"].get("nodes") == 1)  # Karpenter counts every 5 s
 
@@ -161,9 +139,8 @@ async def _survival(show: Show, profile: Profile, guest: Json) -> bool:
     except NotYetError as error:
         show.say(f"   the node did not survive: {error}", "red")
         return False
-    place = connect.place(api, api.get(PODS, _GUEST))
-    _show_place(show, place)
-    show.say("The same pod on the same node: nothing was drained.", "green")
+    _show_place(show, connect.place(api, server))
+    show.say("The same server on the same node: nothing was drained.", "green")
     return True
 
 
@@ -210,8 +187,17 @@ async def _stay(it: Cluster, show: Show, operator: Operator) -> None:
 
 
 def _show_place(show: Show, place: Place) -> None:
-    capacity = f"[yellow]{place.capacity}" if place.capacity == "spot" else f"[green]{place.capacity}"
-    show.table(("pod", "node", "capacity type", "pool"), [(place.pod, place.node, capacity, place.pool)])
+    show.table(("pod", "node", "capacity type", "pool"), [(place.pod, place.node, _capacity(place), place.pool)])
+
+
+def _capacity(place: Place) -> str:
+    return f"[yellow]{place.capacity}" if place.capacity == "spot" else f"[green]{place.capacity}"
+
+
+def _helm_history(it: Cluster, show: Show) -> None:
+    arguments = ("history", connect.RELEASE, "--namespace", connect.NAMESPACE)
+    done = it.helm(*arguments)
+    show.command(shlex.join(("helm", *arguments)), done.stdout + done.stderr)
 
 
 def _kubectl(it: Cluster, show: Show, *arguments: str) -> None:

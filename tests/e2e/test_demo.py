@@ -53,10 +53,11 @@ def test_everything_is_healed_and_nothing_is_left(tmp_path: Path) -> None:
     summary = said.partition("Summary")[2]
     assert len(re.findall(r"\d+\.\d +healed", summary)) == 5, said
     assert re.search(r"production +True +False +1/1", summary), said
-    first, second = re.findall(r"^ ?(\S+) +\S+ +(spot|on-demand) +(\S+) *$", said, re.MULTILINE)
+    first, *_, second = re.findall(r"^ ?(\S+) +\S+ +(spot|on-demand) +(\S+) *$", said, re.MULTILINE)
     assert first[1:] == ("spot", "default")  # the danger that a profile is against
-    assert second == ("server-stand-in", "on-demand", "connect-server")
-    assert "stays where it is" in said
+    assert second[0].startswith("connect-rstudio-connect-")
+    assert second[1:] == ("on-demand", "connect-server")
+    assert "One upgrade, one restart" in said
     assert leftovers(tmp_path) == []
 
 
