@@ -95,7 +95,8 @@ class Release:
     def grant(self) -> None:
         """Apply deploy/release for this namespace."""
         for body in kustomize(self.cluster, DEPLOY / "release"):
-            body["metadata"]["namespace"] = self.namespace
+            if not body["kind"].startswith("Cluster"):
+                body["metadata"]["namespace"] = self.namespace
             for subject in body.get("subjects", ()):
                 if subject["name"] == HELM_ACCOUNT:
                     subject["namespace"] = self.namespace

@@ -118,7 +118,7 @@ class Reason(StrEnum):
         "ReleaseNotDeployed",
         "No revision of the release was ever deployed; make the installation work.",
     )
-    OWNER_AMBIGUOUS = "OwnerAmbiguous", "Signs of several owners contradict each other; set spec.release.manager."
+    OWNER_AMBIGUOUS = "OwnerAmbiguous", "Several tools seem to own the release; say which one in spec.release.manager."
     NAMESPACE_NOT_SERVED = (
         "NamespaceNotServed",
         "The release's namespace is not among the operator's --release-namespaces.",
@@ -172,7 +172,10 @@ class Reason(StrEnum):
     JOB_BASE_INVALID = "JobBaseInvalid", "backends.kubernetes.defaultResourceJobBase is no Job; correct it."
 
     # ReleaseConfigured: what stops an upgrade
-    CHART_UNAVAILABLE = "ChartUnavailable", "The chart at the installed version cannot be had from its source; retried."
+    CHART_UNAVAILABLE = (
+        "ChartUnavailable",
+        "The chart at the installed version could not be fetched from its source; retried.",
+    )
     CHART_INCOMPLETE = "ChartIncomplete", "The chart lacks a dependency in charts/; run helm dependency build on it."
     CHART_NOT_ALLOWED = (
         "ChartNotAllowed",
@@ -199,16 +202,24 @@ class Reason(StrEnum):
         "The upgrade failed, and its rollback too; look at helm history and helm status.",
     )
     TIMEOUT = "Timeout", "The servers did not become ready within spec.release.timeout."
-    CANCELLED = "Cancelled", "The upgrade was interrupted; taken up again."
+    CANCELLED = "Cancelled", "The upgrade was interrupted; it is started again by itself."
 
     # The release's gates and plan
     ANNOUNCED = "Announced", "The plan is being written to status before it starts."
     CONTENT_RUNNING = (
         "ContentRunning",
-        "Content is running that a restart of the server would orphan; waits for its end, or for approval.",
+        "Waits until content ends that a restart of the server would orphan, or for approval.",
     )
     WAITING_FOR_ROLLOUT = "WaitingForRollout", "The release is written; its servers are being rolled out."
     USER_VALUE = "UserValue", "The release has a value of its own there, and it stays."
+
+    # PlacementVerified
+    PODS_ON_SERVER_POOL = "PodsOnServerPool", "Every server runs on the server pool, protected; see status.checks."
+    PODS_MISPLACED = "PodsMisplaced", "A server or content pod runs elsewhere than on its pool; see status.checks."
+    ANNOTATION_MISSING = "AnnotationMissing", "A server pod lacks karpenter.sh/do-not-disrupt; see status.checks."
+    NODES_AT_RISK = "NodesAtRisk", "A node under a server is going, or will; see status.checks."
+    CONTENT_NODES_IDLE = "ContentNodesIdle", "Idle content nodes do not go; status.checks names what holds them."
+    NO_PODS = "NoPods", "There is no server pod to check."
 
     # The API server
     FORBIDDEN = "Forbidden", "The operator's ServiceAccount may not do this; grant the right that the message names."
@@ -223,7 +234,7 @@ class Reason(StrEnum):
     DRIFT_DETECTED = "DriftDetected", "Live objects differ from the profile; see status.drift.items."
     NO_DRIFT_DETECTED = "NoDriftDetected", "Live objects are as the profile asks."
     CHECK_FAILED = "CheckFailed", "The comparison could not be made; another condition says why."
-    POLICY = "Policy", "driftPolicy says to report this difference, not to correct it."
+    POLICY = "Policy", "driftPolicy has this difference reported; it is corrected on approval only."
     IGNORED = "Ignored", "driftPolicy.ignore matches this difference."
     EXTERNAL = "External", "The pool is External: it is checked and never written."
 
@@ -234,17 +245,20 @@ class Reason(StrEnum):
     )
     DEFERRED = "Deferred", "Planned, and waiting for its gate; status.plan says for what, approval always works."
     OUTSIDE_WINDOW = "OutsideWindow", "Waits for the next of disruptions.windows, or for approval."
-    NODES_IN_USE = "NodesInUse", "Would replace nodes that exist; waits until they are gone, or for approval."
+    NODES_IN_USE = "NodesInUse", "Waits until the nodes are gone that it would replace, or for approval."
     AWAITING_APPROVAL = "AwaitingApproval", "Waits for annotation connect-autoscaler.io/approve: <status.planDigest>."
-    DAILY_LIMIT = "DailyLimit", "disruptions.maxCorrectionsPerDay is reached; continues tomorrow, or by approval."
+    DAILY_LIMIT = "DailyLimit", "Waits until disruptions.maxCorrectionsPerDay allows another one, or for approval."
 
     # Stalled, Suspended, Fighting
     IMMUTABLE_FIELD = (
         "ImmutableField",
         "The change needs an immutable NodePool field; delete the pool first.",
     )
-    SUSPEND_REQUESTED = "SuspendRequested", "spec.suspend is true: nothing is written but status."
-    FIGHT_DETECTED = "FightDetected", "Somebody reverts corrections; they go on once a minute. Stop the one it names."
+    SUSPEND_REQUESTED = "SuspendRequested", "spec.suspend is true: nothing is written but status; set false to go on."
+    FIGHT_DETECTED = (
+        "FightDetected",
+        "Somebody reverts corrections; those of NodePools go on once a minute, those of a release after a day.",
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from connect_autoscaler.nodepools.health import Health
 from connect_autoscaler.nodepools.karpenter import Karpenter
 from connect_autoscaler.nodepools.managers import Author
 from connect_autoscaler.nodepools.ownership import Peer
+from connect_autoscaler.placement.scene import Scene
 
 Json = dict[str, Any]
 
@@ -78,6 +79,8 @@ class Snapshot:
     """Corrections of the last 24 hours that replaced nodes."""
     release: ReleaseView | None = None
     """The Helm release; None: the profile has none, or does not care for it."""
+    scene: Scene | None = None
+    """What the checks of placement look at; None: there is no release to check."""
 
     @property
     def known(self) -> ProfileStatus:

@@ -22,6 +22,7 @@ from connect_autoscaler.core.release_plan import decide_release
 from connect_autoscaler.nodepools.health import picked_up_by
 from connect_autoscaler.nodepools.ownership import Ownership, Peer, ownership
 from connect_autoscaler.nodepools.render import render
+from connect_autoscaler.placement.checks import scale_down_due
 
 Deferred = tuple[tuple[Action, Reason], ...]
 
@@ -199,4 +200,6 @@ def _wake_at(snapshot: Snapshot, decided: tuple[PoolPlan, ...], deferred: Deferr
     ]
     if any(reason is Reason.OUTSIDE_WINDOW for _, reason in deferred):
         times.append(gates.next_opening(snapshot.profile.spec.disruptions.windows, now))
+    if snapshot.scene:
+        times.append(scale_down_due(snapshot.scene))
     return min((time for time in times if time and time > now), default=None)

@@ -138,7 +138,7 @@ class ReleaseKeeper:
             attempted=await self._attempted(profile, state),
             live=tuple(each for each in reader.live_changes(facts) if wanted and not _ignored(profile, each)),
             rolled_out=reader.rolled_out(facts),
-            servers=len(reader.servers),
+            **_seen(reader, facts),
             selects=_selects(profile, live.values()),
             busy=reader.busy(facts),
             corrections=tuple((datetime.fromisoformat(time), by) for time, by in state.corrections) if state else (),
@@ -161,7 +161,7 @@ class ReleaseKeeper:
             facts=facts,
             manager=whose.manager,
             rolled_out=reader.rolled_out(facts),
-            servers=len(reader.servers),
+            **_seen(reader, facts),
             selects=_selects(profile, (deployment,)),
         )
 
@@ -284,6 +284,16 @@ def _owner(profile: Profile, deployment: Json | None, *, secrets: bool) -> Owner
     release = profile.spec.release
     assert release is not None  # noqa: S101 - the caller has seen to it
     return owner(release.manager, release.namespace, release.name, deployment, secrets=secrets)
+
+
+def _seen(reader: ReleaseReader, facts: Facts) -> dict[str, Any]:
+    deployment = reader.live(facts.server).get(facts.server.deployment) if facts.server else None
+    return {
+        "server_pods": reader.servers,
+        "content": reader.content,
+        "deployment": deployment or {},
+        "since": reader.since(facts),
+    }
 
 
 def _applied(profile: Profile, state: State) -> Json:

@@ -1,6 +1,6 @@
 """What a pass sees of a Helm release: everything that decisions depend on, and no secret."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
@@ -10,6 +10,7 @@ from connect_autoscaler.nodepools.managers import Author
 from connect_autoscaler.release.facts import Facts
 from connect_autoscaler.release.history import Entries
 from connect_autoscaler.release.merge import Change
+from connect_autoscaler.release.pods import Pod
 from connect_autoscaler.release.values import Json
 
 
@@ -95,7 +96,12 @@ class ReleaseView:
     attempted: Attempted | None = None
     live: tuple[LiveChange, ...] = ()
     rolled_out: bool = True
-    servers: int = 0
+    server_pods: tuple[Pod, ...] = ()
+    content: tuple[Pod, ...] = ()
+    deployment: Json = field(default_factory=dict, repr=False)
+    """The live Deployment of the servers; empty: there is none."""
+    since: datetime | None = None
+    """When servers with the overlay came up; None: none runs with it."""
     selects: bool = False
     """Whether the live servers can run on the server pool's nodes only."""
     busy: tuple[str, ...] = ()

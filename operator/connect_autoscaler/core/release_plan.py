@@ -3,13 +3,14 @@
 Order: what is impossible; who else writes; what is under way; what died; what is unproven; what is forbidden now.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
 from connect_autoscaler.api.clipping import clip
 from connect_autoscaler.api.conditions import ConditionType, Problem, Reason
-from connect_autoscaler.api.names import ANNOTATION_APPROVE
+from connect_autoscaler.api.names import ANNOTATION_REQUESTED_AT
 from connect_autoscaler.api.pools import Role
 from connect_autoscaler.api.spec import Mode, Policy
 from connect_autoscaler.api.status import ConditionStatus, Disruption, DriftAction
@@ -25,6 +26,10 @@ _BREATH: Final = timedelta(seconds=10)
 """Between two upgrades of which the first was interrupted: should something kill helm each time, it is no storm."""
 _REVERTS: Final = 2
 """Corrections of the same opponent's changes within a day before giving up: each one restarts the servers."""
+_NAMED: Final = 3
+"""Fields or pods that a message names; more are only counted."""
+_LONG: Final = 200
+"""Characters that they may take."""
 _TRUE, _FALSE, _UNKNOWN = ConditionStatus.TRUE, ConditionStatus.FALSE, ConditionStatus.UNKNOWN
 
 
@@ -75,9 +80,8 @@ class _Case:
             return _stopped(facts.problem)
         if contested := next((p for p in self.blocked if p.reason is Reason.RELEASE_CLAIMED_TWICE), None):
             return _stopped(contested)
-        if view.export is not None:
-            return replace(self._exported(facts), findings=tuple(self._findings(facts)))
-        return replace(self._compare(facts), findings=tuple(self._findings(facts)))
+        decided = self._compare(facts) if view.export is None else self._exported(facts)
+        return replace(decided, findings=tuple(self._findings(facts, decided)))
 
     def _exported(self, facts: Facts) -> ReleasePlan:
         """Somebody else writes the release: publish the overlay for him, and look whether it has taken effect."""
@@ -87,17 +91,19 @@ class _Case:
         target = f"ConfigMap/{meta['namespace']}/{meta['name']}"
         lacking = [change.pointer for change in (*facts.changes, *facts.ineffective)]
         if view.shadowed:
-            names = ", ".join(view.shadowed)
-            message = f"The release's own values override {names} of the overlay; remove them there, or merge them"
+            message = (
+                f"The release's own values override {_listed(view.shadowed)} of the overlay; remove them there, or "
+                "merge the published overlay into them"
+            )
             decided = _stopped(Problem(Reason.OVERLAY_SHADOWED, message, stalled=False))
         elif lacking:
-            message = f"{view.manager} writes the release, which lacks {', '.join(lacking)}; {view.advice}"
+            message = f"{view.target} lacks {_listed(lacking)}, and is not the operator's to write; {view.advice}"
             decided = _stopped(Problem(Reason.OVERLAY_EXPORTED, message, stalled=False))
         elif not view.rolled_out and not view.live:
             decided = _waiting(Reason.WAITING_FOR_ROLLOUT, "The servers are being rolled out")
         else:
             decided = _settled(self._carried(facts))
-        if view.exported or not self.wanted or self.blocked or not self._may_write():
+        if view.exported or not self.wanted or self.blocked:
             return decided
         return replace(decided, actions=(Action(Verb.PUBLISH, target, view.export),))
 
@@ -110,17 +116,18 @@ class _Case:
         if self._differs(facts):
             return self._differing(facts)
         if facts.ineffective:
-            names = ", ".join(change.pointer for change in facts.ineffective)
+            names = _listed([change.pointer for change in facts.ineffective])
             return _stopped(
                 Problem(
                     Reason.OVERLAY_INEFFECTIVE,
-                    f"The release has values that its rendered objects do not show: {names}; chart {facts.chart} "
-                    "ignores them, or a post-renderer takes them out",
+                    f"{view.target} has the values {names}, but its rendered objects do not show them: chart "
+                    f"{facts.chart} ignores them, or a post-renderer takes them out",
                 )
             )
         if not view.rolled_out and not view.live:
             return _waiting(
-                Reason.WAITING_FOR_ROLLOUT, "The servers are being rolled out; kubectl get pods says why not"
+                Reason.WAITING_FOR_ROLLOUT,
+                f"The servers are being rolled out; if that does not end, kubectl get pods -n {view.namespace} says why",
             )
         settled = _settled(self._carried(facts))
         # The user has put every value there himself: that is remembered, so that a later difference is drift.
@@ -147,7 +154,7 @@ class _Case:
                 Problem(
                     Reason.PENDING_RELEASE,
                     f"Revision {entries.last.number} of {view.target} is {entries.last.status}: another Helm "
-                    f"operation is at work; if it died, run: helm rollback -n {view.namespace} {view.name}",
+                    f"operation is at work; if it has died, run: helm rollback -n {view.namespace} {view.name}",
                     stalled=False,
                 )
             )
@@ -173,14 +180,14 @@ class _Case:
             return known is not None and known.status is _TRUE
         return self.wanted and self.view.applied
 
-    def _findings(self, facts: Facts) -> list[Finding]:
+    def _findings(self, facts: Facts, decided: ReleasePlan) -> list[Finding]:
         """Differences as status tells them: in the values, in live objects, and where the user's value stays."""
         view, found = self.view, []
         what = f"helm revision {facts.revision}"
         if facts.rollback_to is not None:
             what += f" (rollback to {facts.rollback_to})"
         by = Author(what, facts.deployed_at.isoformat() if facts.deployed_at else None)
-        action, reason = self._fate(facts)
+        action, reason = self._fate(decided)
         if self._is_drift():
             found += [Finding(view.target, change, by, action, reason) for change in facts.changes]
         found += [
@@ -192,12 +199,17 @@ class _Case:
         found += [Finding(view.target, kept, by, DriftAction.IGNORED, Reason.USER_VALUE) for kept in facts.kept]
         return found
 
-    def _fate(self, facts: Facts) -> tuple[DriftAction, Reason | None]:
+    def _fate(self, decided: ReleasePlan) -> tuple[DriftAction, Reason]:
+        """What becomes of a difference, and why it is still there."""
         if self.view.export is not None:
             return DriftAction.REPORTED, Reason.OVERLAY_EXPORTED
         if self._policy() is not Policy.CORRECT:
             return DriftAction.REPORTED, Reason.POLICY
-        return DriftAction.DEFERRED, self._closed(facts) or Reason.PROGRESSING
+        if self.snapshot.profile.spec.mode is Mode.PLAN:
+            return DriftAction.REPORTED, Reason.PLAN_MODE
+        if decided.problem:
+            return DriftAction.DEFERRED, decided.problem.reason
+        return DriftAction.DEFERRED, next((reason for _, reason in decided.deferred), Reason.PROGRESSING)
 
     def _differing(self, facts: Facts) -> ReleasePlan:
         """The release lacks something, or shows something else: prove, announce, wait for the gate, upgrade."""
@@ -212,7 +224,7 @@ class _Case:
             return self._missing(facts, Reason.WAITING_FOR_NODE_POOLS, waiting)
         if prepared is None or prepared.key != view.key or (prepared.until and prepared.until <= self.now):
             begin = None if view.work else Action(Verb.PREPARE, view.target)
-            what = f"Proving that the chart renders {view.target} as it is, then with the overlay"
+            what = f"Proving that the chart renders {view.target} unchanged, before the upgrade is planned"
             return replace(self._keep_promise(_waiting(Reason.PROGRESSING, what), facts), work=begin)
         if prepared.problem:
             return _stopped(prepared.problem)
@@ -225,10 +237,11 @@ class _Case:
             return None
         if tried.reason is Reason.CANCELLED:
             soon = self.now - tried.started < _BREATH
-            return _waiting(Reason.CANCELLED, f"{tried.message}; taken up again in a moment") if soon else None
+            return _waiting(Reason.CANCELLED, f"{_phrase(tried.message)}; it is started again soon") if soon else None
         if tried.cause != self.view.cause:
             return None
-        return _stopped(Problem(tried.reason, f"{tried.message}. {tried.reason.explain}"))
+        again = f"tried again when release or profile change, or on request (annotation {ANNOTATION_REQUESTED_AT})"
+        return _stopped(Problem(tried.reason, f"{_phrase(tried.message)}; {again}"))
 
     def _proven(self, facts: Facts) -> ReleasePlan:
         """What the upgrade would do is known: may it start now?"""
@@ -244,8 +257,13 @@ class _Case:
         return replace(_waiting(Reason.WAITING_FOR_ROLLOUT, f"helm upgrades {self.view.target}"), work=action)
 
     def _mutated(self) -> ReleasePlan:
-        names = ", ".join(each.target + each.change.pointer for each in self.view.live if each.mutated)
-        return _stopped(Problem(Reason.MUTATED_BY_ADMISSION, f"{names}: {Reason.MUTATED_BY_ADMISSION.explain}"))
+        names = _listed([each.target + each.change.pointer for each in self.view.live if each.mutated])
+        return _stopped(
+            Problem(
+                Reason.MUTATED_BY_ADMISSION,
+                f"An admission policy or webhook changes {names} whenever Helm applies it; exempt the object from it",
+            )
+        )
 
     def _pools_not_ready(self) -> Action | None:
         """Servers that are sent to a pool that is not there would stay pending until the upgrade is rolled back."""
@@ -314,30 +332,32 @@ class _Case:
         view = self.view
         lacking = [change.pointer for change in facts.changes]
         if lacking and not self._is_drift():
-            return Verdict(_FALSE, Reason.OVERLAY_MISSING, self._say(lacking, waits))
+            return Verdict(_FALSE, Reason.OVERLAY_MISSING, self._say("lacks", lacking, waits))
         if broken := [pointer for pointer in lacking if guards(pointer)]:
-            return Verdict(_FALSE, Reason.OVERLAY_MISSING, self._say(broken, waits))
+            return Verdict(_FALSE, Reason.OVERLAY_MISSING, self._say("lacks", broken, waits))
         if broken := [each.target + each.change.pointer for each in view.live if each.guards]:
-            return Verdict(_FALSE, Reason.GUARANTEE_BROKEN, f"Changed on the live objects: {', '.join(broken)}")
-        count = len(lacking) + len(view.live)
-        more = f"; {count} values differ, see Drifted" if count else ""
+            return Verdict(_FALSE, Reason.GUARANTEE_BROKEN, self._say("differs in", broken, waits))
+        more = "; other values differ, see status.drift.items" if lacking or view.live else ""
         what = f"Revision {facts.revision} carries" if facts.revision else "The servers carry"
         return Verdict(_TRUE, Reason.OVERLAY_APPLIED, f"{what} the overlay{more}")
 
-    def _say(self, lacking: list[str], waits: tuple[Reason, Action] | None) -> str:
-        view = self.view
-        text = f"{view.target} lacks {', '.join(lacking)}"
+    def _say(self, how: str, pointers: list[str], waits: tuple[Reason, Action] | None) -> str:
+        text = f"{self.view.target} {how} {_listed(pointers)}"
         if waits is None:
             return text
         reason, action = waits
         cost = "; the upgrade restarts the servers" if action.disruption is Disruption.RESTARTS_SERVER else ""
-        text += f"{cost}. {reason.explain}"
-        if reason is Reason.CONTENT_RUNNING:
-            text += (
-                f" Running: {clip(', '.join(view.busy), 400)}. Wait for it, approve with annotation "
-                f"{ANNOTATION_APPROVE}, or set connectAPI to have it looked at more closely"
-            )
-        return text
+        return f"{text}{cost}. {why_waiting(reason, self.view)}"
+
+
+def why_waiting(reason: Reason, view: ReleaseView) -> str:
+    """What an upgrade waits for, in one sentence."""
+    match reason:
+        case Reason.CONTENT_RUNNING:
+            return f"Waits until content ends that it would orphan ({_listed(view.busy)}), or for approval."
+        case Reason.AWAITING_APPROVAL:
+            return "Waits for approval."
+    return reason.explain
 
 
 def opponent(view: ReleaseView, facts: Facts) -> str:
@@ -345,6 +365,17 @@ def opponent(view: ReleaseView, facts: Facts) -> str:
     if facts.changes:
         return "helm rollback" if facts.rollback_to is not None else "helm upgrade"
     return view.live[0].author.manager if view.live else "unknown"
+
+
+def _listed(names: Sequence[str]) -> str:
+    """The first of many; all of them are in ``status.plan`` or ``status.drift``."""
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return clip(", ".join(names[:_NAMED]), _LONG) + more
+
+
+def _phrase(message: str) -> str:
+    """A message to which something is added."""
+    return message.rstrip(". ")
 
 
 def _stopped(problem: Problem) -> ReleasePlan:

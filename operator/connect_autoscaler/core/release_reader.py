@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any, Final
 
 from connect_autoscaler.api.conditions import Reason
@@ -288,12 +289,16 @@ class ReleaseReader:
 
     def busy(self, facts: Facts) -> tuple[str, ...]:
         """Content that a restart of the server may orphan."""
+        return in_the_way(self.content, self.since(facts))
+
+    def since(self, facts: Facts) -> datetime | None:
+        """When servers with the overlay came up; None: none runs with it."""
         carrying = [
             pod.created
             for pod in self.servers
             if pod.ready and not facts.changes and not facts.missing_in_pod(pod.body)
         ]
-        return in_the_way(self.content, min(carrying, default=None))
+        return min(carrying, default=None)
 
     async def _look_at_claims(self, revision: Revision) -> None:
         """Read the access modes of the claims that the server mounts; what cannot be read stays unknown."""

@@ -12,10 +12,12 @@ from connect_autoscaler.api.profile import Profile
 from connect_autoscaler.api.spec import Mode
 from connect_autoscaler.api.status import (
     Attempt,
+    Check,
     Condition,
     ConditionStatus,
     DriftStatus,
     EffectivePolicies,
+    ForeignPod,
     Heals,
     NodePoolStatus,
     PlannedAction,
@@ -30,6 +32,8 @@ from connect_autoscaler.core.requests import requested_at
 from connect_autoscaler.core.verdicts import conditions, halted, pool_health
 from connect_autoscaler.nodepools.health import Health
 from connect_autoscaler.nodepools.ownership import mark
+from connect_autoscaler.placement.checks import checks
+from connect_autoscaler.placement.limitations import limitations
 
 
 def status(snapshot: Snapshot, plan: Plan, outcome: Outcome, now: datetime) -> ProfileStatus:
@@ -69,8 +73,26 @@ def status(snapshot: Snapshot, plan: Plan, outcome: Outcome, now: datetime) -> P
         plan=_planned(plan),
         plan_digest=plan.digest,
         drift=found,
+        checks=tuple(_checks(snapshot, now)),
+        limitations=limitations(snapshot.scene) if snapshot.scene else (),
+        foreign_pods=tuple(_foreign(snapshot)),
         heals=Heals(total=heals.total + healed, last_time=now if healed else heals.last_time),
     )
+
+
+def _checks(snapshot: Snapshot, now: datetime) -> Iterator[Check]:
+    before = {check.name: check for check in snapshot.known.checks}
+    for check in checks(snapshot.scene) if snapshot.scene else ():
+        old = before.get(check.name)
+        since = old.last_changed if old and old.result is check.result else now
+        yield check.model_copy(update={"last_changed": since})
+
+
+def _foreign(snapshot: Snapshot) -> Iterator[ForeignPod]:
+    nodes = (snapshot.scene.nodes or {}) if snapshot.scene else {}
+    for guest in snapshot.scene.foreign if snapshot.scene else ():
+        pool = nodes[guest.node].pool if guest.node in nodes else None
+        yield ForeignPod(namespace=guest.namespace, name=guest.name, node=guest.node, pool=pool)
 
 
 def _release(snapshot: Snapshot) -> ReleaseStatus | None:
@@ -223,6 +245,28 @@ def same(old: ProfileStatus, new: ProfileStatus) -> bool:
 
 def _essence(status: ProfileStatus) -> ProfileStatus:
     return status.model_copy(update={"last_check_time": None, "drift": unsettled(status.drift or DriftStatus())})
+
+
+def only_figures(old: ProfileStatus, new: ProfileStatus) -> bool:
+    """Whether nothing is news but figures that move with every content job: these may be some seconds behind."""
+    return _without_figures(old) == _without_figures(new)
+
+
+def _without_figures(status: ProfileStatus) -> ProfileStatus:
+    plain = {"message": None, "observed": None}
+    return _essence(status).model_copy(
+        update={
+            "checks": tuple(check.model_copy(update=plain) for check in status.checks),
+            "limitations": tuple(each.model_copy(update={"count": 1, "message": None}) for each in status.limitations),
+            "foreign_pods": (),
+            "conditions": tuple(
+                condition.model_copy(update={"message": None})
+                if condition.type == ConditionType.PLACEMENT_VERIFIED
+                else condition
+                for condition in status.conditions
+            ),
+        }
+    )
 
 
 def urgent(old: ProfileStatus, new: ProfileStatus) -> bool:

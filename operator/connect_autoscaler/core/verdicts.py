@@ -7,14 +7,36 @@ from typing import Final
 from connect_autoscaler.api.conditions import ConditionType, Problem, Reason
 from connect_autoscaler.api.names import ANNOTATION_APPROVE
 from connect_autoscaler.api.spec import Mode
-from connect_autoscaler.api.status import Condition, ConditionStatus, Disruption, DriftAction, DriftStatus
+from connect_autoscaler.api.status import CheckResult, Condition, ConditionStatus, Disruption, DriftAction, DriftStatus
 from connect_autoscaler.core.errors import Retry
-from connect_autoscaler.core.model import Outcome, Plan, PoolPlan, Snapshot, Verdict
+from connect_autoscaler.core.model import Action, Outcome, Plan, PoolPlan, ReleasePlan, Snapshot, Verdict
+from connect_autoscaler.core.release_plan import why_waiting
 from connect_autoscaler.nodepools.health import Health, health
+from connect_autoscaler.placement.checks import (
+    CONTENT_PLACED,
+    CONTENT_SCALES_DOWN,
+    SERVER_CHECKS,
+    SERVER_NODES_PERSIST,
+    SERVER_PLACED,
+    SERVER_PROTECTED,
+    checks,
+)
+from connect_autoscaler.placement.scene import Scene
 
 _TRUE: Final = ConditionStatus.TRUE
 _FALSE: Final = ConditionStatus.FALSE
 _UNKNOWN: Final = ConditionStatus.UNKNOWN
+_OPENED_BY_APPROVAL: Final = frozenset(
+    {
+        Reason.AWAITING_APPROVAL,
+        Reason.CONTENT_RUNNING,
+        Reason.DAILY_LIMIT,
+        Reason.FIGHT_DETECTED,
+        Reason.NODES_IN_USE,
+        Reason.OUTSIDE_WINDOW,
+        Reason.POLICY,
+    }
+)
 
 
 def conditions(
@@ -24,12 +46,15 @@ def conditions(
     problems = tuple(_problems(snapshot, plan, outcome))
     pools = _node_pools_ready(snapshot, plan, outcome, problems, now)
     release = plan.release
-    ready = _ready(snapshot, plan, pools, drift)
+    placed = placement(snapshot.scene) if snapshot.scene else None
+    ready = _ready(snapshot, plan, pools, drift, placed)
     spec = snapshot.profile.spec
     yield _condition(ConditionType.READY, ready)
     yield _condition(ConditionType.NODE_POOLS_READY, pools)
     if release:
         yield _condition(ConditionType.RELEASE_CONFIGURED, release.verdict)
+    if placed:
+        yield _condition(ConditionType.PLACEMENT_VERIFIED, placed)
     yield _condition(ConditionType.DRIFTED, _drifted(plan, drift))
     all_problems = (*problems, *((release.problem,) if release and release.problem else ()))
     stalled = next((problem for problem in all_problems if problem.stalled), None)
@@ -41,14 +66,9 @@ def conditions(
     if spec.suspend:
         message = "Nothing is written but status; set spec.suspend: false to resume"
         yield _condition(ConditionType.SUSPENDED, Verdict(_TRUE, Reason.SUSPEND_REQUESTED, message))
-    if release and any(reason is Reason.FIGHT_DETECTED for _, reason in release.deferred):
-        message = (
-            "Somebody undoes the overlay of the release again and again; it is left alone for a day, since each "
-            "correction restarts the servers. Put the overlay into that pipeline's values"
-        )
-        yield _condition(ConditionType.FIGHTING, Verdict(_TRUE, Reason.FIGHT_DETECTED, message))
-    elif snapshot.fights:
-        yield _condition(ConditionType.FIGHTING, _fighting(snapshot))
+    fights = (*_fighting_release(release), *_fighting_pools(snapshot))
+    if fights:
+        yield _condition(ConditionType.FIGHTING, Verdict(_TRUE, Reason.FIGHT_DETECTED, ". ".join(fights)))
 
 
 def halted(problems: Iterable[Problem]) -> Iterator[Condition]:
@@ -121,19 +141,45 @@ def pool_health(pool: PoolPlan, outcome: Outcome, now: datetime) -> Health | Non
     return health(written, now) if written else pool.health
 
 
-def _ready(snapshot: Snapshot, plan: Plan, pools: Verdict, drift: DriftStatus) -> Verdict:
+def placement(scene: Scene) -> Verdict:
+    """Whether the checks hold: all of those about servers, and none that failed."""
+    found = checks(scene)
+    if failed := next((check for check in found if check.result is CheckResult.FAILED), None):
+        return Verdict(_FALSE, _FAILURES[failed.name], f"{failed.name}: {failed.message}")
+    if not scene.servers:
+        return Verdict(_UNKNOWN, Reason.NO_PODS, "There is no server pod")
+    open_ones = [check for check in found if check.name in SERVER_CHECKS and check.result is CheckResult.UNKNOWN]
+    if open_ones:
+        return Verdict(_UNKNOWN, Reason.CHECK_FAILED, f"{open_ones[0].name}: {open_ones[0].message}")
+    return Verdict(_TRUE, Reason.PODS_ON_SERVER_POOL, found[0].message or "")
+
+
+_FAILURES: Final = {
+    SERVER_PLACED: Reason.PODS_MISPLACED,
+    SERVER_PROTECTED: Reason.ANNOTATION_MISSING,
+    CONTENT_PLACED: Reason.PODS_MISPLACED,
+    SERVER_NODES_PERSIST: Reason.NODES_AT_RISK,
+    CONTENT_SCALES_DOWN: Reason.CONTENT_NODES_IDLE,
+}
+
+
+def _ready(snapshot: Snapshot, plan: Plan, pools: Verdict, drift: DriftStatus, placed: Verdict | None) -> Verdict:
     broken = [f"{pool.pool.name}{pointer}" for pool in plan.pools for pointer in pool.broken]
+    release = plan.release.verdict if plan.release else None
     if pools.status is not _TRUE:
-        return pools
+        # What only the user can mend is said at once, whatever Karpenter is still at.
+        refused = plan.release and plan.release.problem and plan.release.problem.stalled
+        return release if release and refused and pools.status is _UNKNOWN else pools
     if broken:
         message = f"Not as the protection needs it, and not being corrected: {', '.join(broken)}"
         return Verdict(_FALSE, Reason.GUARANTEE_BROKEN, message)
-    release = plan.release.verdict if plan.release else None
-    if any(not action.drift for action, reason in plan.deferred if reason is not Reason.ANNOUNCED):
-        return Verdict(_FALSE, Reason.DEFERRED, _deferred(snapshot, plan))
+    for action, reason in plan.deferred:
+        if not action.drift and reason is not Reason.ANNOUNCED:
+            return Verdict(_FALSE, Reason.DEFERRED, _deferred(snapshot, plan, action, reason))
     if release and release.status is not _TRUE:
-        broken_promise = release.reason is Reason.OVERLAY_MISSING and drift.total
-        return release._replace(reason=Reason.GUARANTEE_BROKEN) if broken_promise else release
+        return _unconfigured(snapshot, plan, release)
+    if placed and placed.status is _FALSE:
+        return placed
     if found := _open(drift):
         return Verdict(_TRUE, Reason.IN_SYNC, f"The server is protected; {found} differ, see Drifted")
     what = "All NodePools and the release are" if release else "All NodePools are"
@@ -144,17 +190,36 @@ def _open(drift: DriftStatus) -> int:
     return sum(item.action in {DriftAction.DEFERRED, DriftAction.REPORTED} for item in drift.items)
 
 
-def _deferred(snapshot: Snapshot, plan: Plan) -> str:
-    action, reason = plan.deferred[0]
-    if plan.digest is None or snapshot.profile.spec.mode is Mode.PLAN:
-        return f"{action.verb} of {action.target} waits: {reason.explain}"
+def _deferred(snapshot: Snapshot, plan: Plan, action: Action, reason: Reason) -> str:
+    """What waits, what it costs, why it waits, and how to have it at once."""
     cost = {
-        Disruption.REPLACES_NODES: f" would replace {action.node_claims} nodes",
-        Disruption.RESTARTS_SERVER: " would restart the servers",
-    }.get(action.disruption, " waits")
-    detail = plan.release.verdict.message if plan.release and action.target.startswith("Release/") else reason.explain
+        Disruption.REPLACES_NODES: f"would replace {action.node_claims} nodes",
+        Disruption.RESTARTS_SERVER: "would restart the servers",
+    }.get(action.disruption, "is planned")
+    why = why_waiting(reason, snapshot.release) if snapshot.release else reason.explain
+    return f"{action.verb} of {action.target} {cost}. {why}{_approval(snapshot, plan, reason)}"
+
+
+def _unconfigured(snapshot: Snapshot, plan: Plan, release: Verdict) -> Verdict:
+    """Why the release does not do its part; if it did before, the promise is broken."""
+    assert plan.release is not None  # noqa: S101 - the verdict is its own
+    target = snapshot.release.target if snapshot.release else ""
+    drifted = any(f.target == target and f.action is not DriftAction.IGNORED for f in plan.release.findings)
+    broken = release.reason is Reason.OVERLAY_MISSING and drifted
+    waits = next((_approval(snapshot, plan, reason) for _, reason in plan.release.deferred), "")
+    return release._replace(
+        reason=Reason.GUARANTEE_BROKEN if broken else release.reason, message=f"{release.message}{waits}"
+    )
+
+
+def _approval(snapshot: Snapshot, plan: Plan, reason: Reason) -> str:
+    """How to have at once what waits; empty if approval would not help."""
+    spec = snapshot.profile.spec
+    if reason not in _OPENED_BY_APPROVAL or plan.digest is None or spec.mode is Mode.PLAN or spec.suspend:
+        return ""
+    what = "it" if len(plan.deferred) == 1 else "all of status.plan"
     return (
-        f"{action.verb} of {action.target}{cost}. {detail} To start it now: "
+        f" To start {what} now: "
         f"kubectl annotate --overwrite cap {snapshot.profile.name} {ANNOTATION_APPROVE}={plan.digest}"
     )
 
@@ -170,15 +235,26 @@ def _drifted(plan: Plan, drift: DriftStatus) -> Verdict:
         more = f" and {len(open_items) - 1} more" if len(open_items) > 1 else ""
         by = f", changed by {first.manager}" if first.manager else ""
         return Verdict(_TRUE, Reason.DRIFT_DETECTED, f"{first.target}{first.path} differs{more} ({first.action}{by})")
-    return Verdict(_FALSE, Reason.NO_DRIFT_DETECTED, "Live NodePools are as the profile asks")
+    what = "Live NodePools and the release are" if plan.release and not plan.release.problem else "Live NodePools are"
+    return Verdict(_FALSE, Reason.NO_DRIFT_DETECTED, f"{what} as the profile asks")
 
 
-def _fighting(snapshot: Snapshot) -> Verdict:
+def _fighting_release(release: ReleasePlan | None) -> Iterator[str]:
+    if release and any(reason is Reason.FIGHT_DETECTED for _, reason in release.deferred):
+        opponents = sorted({f.author.manager for f in release.findings if f.action is not DriftAction.IGNORED})
+        yield (
+            f"{', '.join(opponents).replace('unknown', 'Somebody unknown')} undid the overlay of the release again; it "
+            "is left alone for a day, since each correction restarts the servers. Put the overlay into that pipeline's "
+            "values"
+        )
+
+
+def _fighting_pools(snapshot: Snapshot) -> Iterator[str]:
+    if not snapshot.fights:
+        return
     opponents = sorted({fight.manager.replace("unknown", "Somebody unknown") for fight in snapshot.fights})
     fields = sorted({f"{fight.target}{fight.pointer}" for fight in snapshot.fights if fight.pointer})
-    return Verdict(
-        _TRUE,
-        Reason.FIGHT_DETECTED,
+    yield (
         f"{', '.join(opponents)} keeps changing {', '.join(fields) or snapshot.fights[0].target}; "
-        "it is now corrected once a minute. Stop the other writer, or list it in spec.driftPolicy.ignore",
+        "it is now corrected once a minute. Stop the other writer, or list it in spec.driftPolicy.ignore"
     )

@@ -27,12 +27,14 @@ from connect_autoscaler.core.events import Event, corrections
 from connect_autoscaler.core.fights import Fights
 from connect_autoscaler.core.giving_back import wants_restore
 from connect_autoscaler.core.model import Action, Json, Outcome, Plan, Snapshot, Verb
+from connect_autoscaler.core.placement_reader import PlacementReader
 from connect_autoscaler.core.plan import plan
 from connect_autoscaler.core.pools import OWNER_REFERENCES
 from connect_autoscaler.core.release_keeper import ReleaseKeeper
 from connect_autoscaler.core.release_model import ReleaseView
 from connect_autoscaler.core.release_plan import opponent
 from connect_autoscaler.core.requests import requested_at
+from connect_autoscaler.nodepools.claims import NodeClaim
 from connect_autoscaler.nodepools.health import picked_up_by
 from connect_autoscaler.nodepools.ownership import Peer
 from connect_autoscaler.nodepools.render import render
@@ -41,6 +43,8 @@ log = logging.getLogger(__name__)
 
 _HOLD: Final = timedelta(seconds=2)
 """How long a status that is about to change again may wait; transitions that are final are written at once."""
+_HOLD_FIGURES: Final = timedelta(seconds=30)
+"""The same for figures that move with every content job."""
 _BURST: Final = 5
 """Status writes in a row before even final transitions wait: somebody else may be writing it too."""
 _BACKOFF: Final = (0.1, 0.5, 1, 2, 5, 10, 30, 60)
@@ -66,6 +70,7 @@ class Worker:
         self._context, self._name, self._uid, self._claims_changed = context, profile.name, profile.uid, claims_changed
         self._fights = Fights()
         self._keeper = ReleaseKeeper(context.kube, context.tools, context.clock, self.wake, self._tell)
+        self._placement = PlacementReader(context.kube, context.clock, self.wake)
         self._actor = Actor(context.kube, context.wrote, self._keeper.forget, self._keeper.publish)
         self._woken = asyncio.Event()
         self._deadline: datetime | None = context.clock()
@@ -92,6 +97,7 @@ class Worker:
             async with asyncio.timeout(grace):
                 await self._keeper.finish()
         await self._keeper.close()
+        self._placement.close()
 
     def _tell(self, event: Event) -> None:
         if profile := self._context.profiles.get(self._name):
@@ -180,6 +186,7 @@ class Worker:
                 self._fights.reset()
                 self._actor.forget_refusals()
                 self._keeper.refresh()
+                self._placement.refresh()
                 self._context.lookups.forget()
             self._claims_changed(profile)
             self._handled = key
@@ -209,7 +216,11 @@ class Worker:
         if profile.deleting and not self._keeper.work and not wants_restore(snapshot):
             return snapshot
         view = await self._keeper.look(profile, *_bodies(snapshot), wanted=not profile.deleting)
-        return replace(snapshot, release=view)
+        snapshot = replace(snapshot, release=view)
+        if view is None or view.facts is None or profile.deleting:
+            self._placement.close()
+            return snapshot
+        return replace(snapshot, scene=await self._placement.look(profile, view, *_live(snapshot)))
 
     def _remember(self, decided: Plan, outcome: Outcome, now: datetime) -> None:
         """Count corrections: for fights, and for the daily limit of those that replace nodes."""
@@ -234,7 +245,7 @@ class Worker:
             self._draft = self._pending = None
             return _NOTHING_DUE
         self._pending = self._pending or now
-        due = self._pending + _HOLD
+        due = self._pending + (_HOLD_FIGURES if report.only_figures(profile.status, status) else _HOLD)
         calm = len(self._written) < _BURST or now - self._written[0] > _BURST * _HOLD
         if now < due and not (calm and report.urgent(profile.status, status)):
             return (due - now).total_seconds()
@@ -298,6 +309,17 @@ def _bodies(snapshot: Snapshot) -> tuple[list[Json], list[Json]]:
         elif live is not None:
             found[pool.role].append(live)
     return found[Role.SERVER], found[Role.CONTENT]
+
+
+def _live(snapshot: Snapshot) -> tuple[list[Json], list[Json], list[NodeClaim], list[NodeClaim]]:
+    """The live NodePools of servers and of content, and the NodeClaims of each."""
+    pools: dict[Role, list[Json]] = {Role.SERVER: [], Role.CONTENT: []}
+    claims: dict[Role, list[NodeClaim]] = {Role.SERVER: [], Role.CONTENT: []}
+    for pool in snapshot.profile.pools:
+        if (live := snapshot.pools.get(pool.name)) is not None:
+            pools[pool.role].append(live)
+        claims[pool.role] += snapshot.claims.get(pool.name, ())
+    return pools[Role.SERVER], pools[Role.CONTENT], claims[Role.SERVER], claims[Role.CONTENT]
 
 
 def _problem(error: KubeError) -> Problem:

@@ -47,6 +47,8 @@ class NodeClaim:
     """Condition Registered: the node joined; only then Karpenter needs the ownerReference no more."""
     ready: bool
     drifted: bool
+    node: str
+    """Name of its node; empty before there is one."""
     owners: tuple[Mapping[str, Any], ...]
     """``metadata.ownerReferences`` as they are, for the guard of a patch."""
     labels: Mapping[str, str]
@@ -69,6 +71,7 @@ class NodeClaim:
             registered=conditions.get("Registered") == "True",
             ready=conditions.get("Ready") == "True",
             drifted=conditions.get("Drifted") == "True",
+            node=body.get("status", {}).get("nodeName", ""),
             owners=tuple(meta.get("ownerReferences", ())),
             labels=meta.get("labels", {}),
             annotations=meta.get("annotations", {}),

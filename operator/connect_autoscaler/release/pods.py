@@ -8,7 +8,7 @@ from typing import Any, Final, Self
 from connect_autoscaler.release.overlay import DO_NOT_DISRUPT
 from connect_autoscaler.release.values import Json
 
-_OVER: Final = frozenset({"Succeeded", "Failed"})
+OVER: Final = frozenset({"Succeeded", "Failed"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class Pod:
     @property
     def over(self) -> bool:
         """Whether it has ended."""
-        return self.phase in _OVER
+        return self.phase in OVER
 
 
 def in_the_way(content: Iterable[Pod], since: datetime | None) -> tuple[str, ...]:
