@@ -32,7 +32,7 @@ demo: $(VENV)/.synced  ## see it work on a real local control plane (KEEP=1 leav
 
 test: $(VENV)/.synced  ## run all tests on the real control plane
 	$(BIN)/python -m sandbox build
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m pytest --numprocesses 3 $(PYTEST_ARGS)
 
 lint: $(VENV)/.synced  ## ruff and the import contracts
 	$(BIN)/ruff check

@@ -5,10 +5,56 @@ Tests share a cluster, so they name their objects apart and clean up what is not
 """
 
 from collections.abc import AsyncIterator
+from pathlib import PurePath
+from typing import Final
 
 import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 from sandbox import Cluster, Parts, cluster
+
+_TOGETHER: Final = {
+    "stages": ("e2e/deletion", "e2e/karpenter", "e2e/losses", "e2e/protection_ends"),
+    "oldest": ("e2e/admission", "e2e/old_karpenter"),
+    "api_cluster": ("integration/chart", "integration/crd_models", "integration/crd_rules", "integration/deploy"),
+}
+"""Modules that share what takes long to start, by its fixture."""
+_FIRST: Final = ("stages", "integration/writes", "integration/bad_input", "e2e/demo", "integration/sandbox")
+"""What takes longest: all others would wait for what began last."""
+
+
+def _unit(path: PurePath) -> str:
+    """Return of which part of `make test` a module is; each part runs in one process."""
+    module = f"{path.parent.name}/{path.stem.removeprefix('test_')}"
+    return next((name for name, modules in _TOGETHER.items() if module in modules), module)
+
+
+class _ByModule(LoadScopeScheduling):  # type: ignore[misc] # it has no types
+    """Deals out whole modules, so that no fixture of theirs is made twice."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return _unit(PurePath(nodeid.partition("::")[0]))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> _ByModule:
+    """Schedule the processes of `--numprocesses` this way, whatever `--dist` says."""
+    config.option.loadscopereorder = False  # the number of tests tells nothing of how long they take
+    return _ByModule(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes longest.
+
+    Raises:
+        pytest.UsageError: If a module would start the stages a second time.
+    """
+    rank = {unit: number for number, unit in enumerate(_FIRST)}
+    items.sort(key=lambda item: rank.get(_unit(item.path), len(rank)))
+    for item in items:
+        if "stages" in getattr(item, "fixturenames", ()) and _unit(item.path) != "stages":
+            raise pytest.UsageError(f"{item.path} uses `stages`: name it in {__file__}")
 
 
 @pytest.fixture(scope="session")

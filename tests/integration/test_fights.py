@@ -194,8 +194,10 @@ async def test_a_pool_without_any_mark_is_not_ours_any_more(local_workspace: Wor
 
 
 async def test_over_the_finalizer_of_the_profile(local_workspace: Workspace) -> None:
-    profile = local_workspace.profile()
-    written = Written.about(local_workspace.cluster, profile)
+    name = unique()
+    # From before its creation: the finalizer may be there as soon as the profile is.
+    written = Written(local_workspace.cluster, (name, f"{name}-server", f"{name}-content"))
+    profile = local_workspace.profile(name)
 
     def ours(body: Json) -> list[str]:
         return [each for each in body["metadata"].get("finalizers", ()) if each.startswith(DOMAIN)]

@@ -3,14 +3,12 @@
 The judge is the API server's audit log, over a run that makes the operator do everything it can do.
 """
 
-from collections.abc import AsyncIterator, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import pytest
 
 from harness import (
-    NAMESPACE,
     NODE_CLAIMS,
     NODE_CLASS,
     NODE_POOLS,
@@ -23,7 +21,9 @@ from harness import (
     kustomize,
     unique,
 )
-from sandbox import Cluster, Entry, Parts, cluster, eventually
+from harness.installation import SERVICE_ACCOUNT
+from harness.rights import granted, used
+from sandbox import Cluster, Parts, cluster, eventually
 
 # Every NodeClass in the operator's rights but kwok's, whose definition the sandbox has.
 PROVIDERS = {
@@ -32,52 +32,6 @@ PROVIDERS = {
     "karpenter.azure.com": ("aksnodeclasses", "AKSNodeClass"),
     "karpenter.k8s.gcp": ("gcenodeclasses", "GCENodeClass"),
 }
-
-
-@dataclass(frozen=True, order=True)
-class Right:
-    """A verb on a resource; an empty namespace or name in a granted right means all of them."""
-
-    verb: str
-    group: str
-    resource: str
-    namespace: str
-    name: str
-
-    def covers(self, other: "Right") -> bool:
-        return (
-            (self.verb, self.group, self.resource) == (other.verb, other.group, other.resource)
-            and self.namespace in ("", other.namespace)
-            and self.name in ("", other.name)
-        )
-
-
-def granted(objects: list[Json]) -> Iterator[Right]:
-    """Expand the rules of every role that is bound to the operator."""
-    roles = {(each["kind"], each["metadata"]["name"]): each for each in objects if each["kind"].endswith("Role")}
-    for binding in (each for each in objects if each["kind"].endswith("RoleBinding")):
-        subject = {"kind": "ServiceAccount", "name": "connect-autoscaler", "namespace": NAMESPACE}
-        assert binding["subjects"] == [subject]
-        role = roles.pop((binding["roleRef"]["kind"], binding["roleRef"]["name"]))
-        namespace = binding["metadata"].get("namespace", "")
-        for rule in role["rules"]:
-            for group in rule["apiGroups"]:
-                for resource in rule["resources"]:
-                    for verb in rule["verbs"]:
-                        for name in rule.get("resourceNames", [""]):
-                            yield Right(verb, group, resource, namespace, name)
-    assert not roles, "bound to nobody"
-
-
-def used(entries: list[Entry]) -> Iterator[Right]:
-    """Say which rights requests needed; discovery needs none."""
-    for entry in entries:
-        if entry.resource:
-            resource = "/".join(filter(None, (entry.resource, entry.subresource)))
-            right = Right(entry.verb, entry.group, resource, entry.namespace, entry.name)
-            yield right
-            if entry.verb == "patch" and entry.code == 201:  # an apply that created
-                yield Right("create", entry.group, resource, entry.namespace, entry.name)
 
 
 def node_class_definition(group: str, plural: str, kind: str) -> Json:
@@ -102,7 +56,7 @@ async def own_cluster() -> AsyncIterator[Cluster]:
 
 
 async def test_every_request_is_granted_and_every_right_is_used(own_cluster: Cluster) -> None:
-    rights = sorted(granted(kustomize(own_cluster)))
+    rights = sorted(granted(kustomize(own_cluster), SERVICE_ACCOUNT))
     async with Operator(own_cluster), Workspace(own_cluster) as workspace:
         profile = workspace.profile()
         await profile.ready()

@@ -73,7 +73,8 @@ async def herd() -> AsyncIterator[Herd]:
         await asyncio.gather(*(asyncio.to_thread(_stamp, workspace.api, pool, status) for pool in pools[1:]))
         await eventually(lambda: all(is_ready(each) for each in workspace.api.list(PROFILES)), timeout=120)
         result = Herd(it, operator, workspace, Written(it))
-        await result.written.settled(lambda: result.events == 3 * HERD, seconds=120)
+        await eventually(lambda: result.events == 3 * HERD, timeout=120)
+        await result.written.settled(seconds=120)
         result.begin()
         yield result
 

@@ -16,6 +16,7 @@ FINALIZER: Final = "connectautoscalingprofiles"
 STATUS: Final = "connectautoscalingprofiles/status"
 _HELD: Final = 2.5
 """Seconds: longer than the operator holds a status back."""
+_PAUSE: Final = 0.25
 
 
 class Written:
@@ -54,7 +55,7 @@ class Written:
         deadline = time.monotonic() + seconds
         before, since = self.counts, time.monotonic()
         while time.monotonic() < deadline:
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(_PAUSE)
             if (now := self.counts) != before or not done():
                 before, since = now, time.monotonic()
             elif time.monotonic() - since > _HELD:

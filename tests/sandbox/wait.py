@@ -4,9 +4,14 @@ import asyncio
 import inspect
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar, overload
+from typing import Any, Final, TypeVar, overload
 
 T = TypeVar("T")
+
+_REST: Final = 4.0
+"""Pause after a call, in times of what it took: all waiting together costs a fifth of a core at most."""
+_LATE: Final = 0.05
+"""Pause as a part of the waiting so far: by so much a condition may be seen late."""
 
 
 class NotYetError(AssertionError):
@@ -41,13 +46,15 @@ async def eventually(
     Args:
         check: A function or coroutine function without arguments.
         timeout: Seconds after which to give up; `check` is called at least once.
-        interval: Seconds between two calls.
+        interval: Seconds between two calls at the beginning. They become fewer the longer a call takes, and the longer
+            it all takes: who waits must not keep those busy he waits for.
 
     Raises:
         NotYetError: With the last failure's message, and that failure as its cause.
     """
-    deadline = time.monotonic() + timeout
+    began = time.monotonic()
     while True:
+        asked = time.monotonic()
         cause: Exception | None = None
         try:
             value = check()
@@ -57,9 +64,10 @@ async def eventually(
             last = f"the condition returned {result!r}"
         except Exception as error:  # noqa: BLE001 - any failure of the condition means "not yet"
             cause, last = error, f"{type(error).__name__}: {error}"
-        if time.monotonic() >= deadline:
+        now = time.monotonic()
+        if now >= began + timeout:
             raise NotYetError(f"not within {timeout:g} s: {last}") from cause
-        await asyncio.sleep(interval)
+        await asyncio.sleep(max(interval, _REST * (now - asked), _LATE * (now - began)))
 
 
 def poll(check: Callable[[], bool], *, timeout: float, interval: float = 0.02) -> bool:
