@@ -234,7 +234,7 @@ class Reason(StrEnum):
     DRIFT_DETECTED = "DriftDetected", "Live objects differ from the profile; see status.drift.items."
     NO_DRIFT_DETECTED = "NoDriftDetected", "Live objects are as the profile asks."
     CHECK_FAILED = "CheckFailed", "The comparison could not be made; another condition says why."
-    POLICY = "Policy", "driftPolicy has this difference reported; it is corrected on approval only."
+    POLICY = "Policy", "driftPolicy has this difference reported, not corrected; a release is corrected on approval."
     IGNORED = "Ignored", "driftPolicy.ignore matches this difference."
     EXTERNAL = "External", "The pool is External: it is checked and never written."
 
@@ -257,7 +257,7 @@ class Reason(StrEnum):
     SUSPEND_REQUESTED = "SuspendRequested", "spec.suspend is true: nothing is written but status; set false to go on."
     FIGHT_DETECTED = (
         "FightDetected",
-        "Somebody reverts corrections; those of NodePools go on once a minute, those of a release after a day.",
+        "Somebody reverts corrections; those of NodePools go on once a minute, those of a release after a day, or on approval.",
     )
 
 

@@ -127,7 +127,7 @@ class _Case:
         if not view.rolled_out and not view.live:
             return _waiting(
                 Reason.WAITING_FOR_ROLLOUT,
-                f"The servers are being rolled out; if that does not end, kubectl get pods -n {view.namespace} says why",
+                f"The servers are being rolled out; kubectl get pods -n {view.namespace} shows how far they are",
             )
         settled = _settled(self._carried(facts))
         # The user has put every value there himself: that is remembered, so that a later difference is drift.

@@ -92,9 +92,10 @@ class ReleaseReader:
         if server is None:
             return False
         key = server.deployment
-        live = await self._kube.get(f"/apis/apps/v1/namespaces/{key.namespace}/deployments/{key.name}")
+        found = await self._kube.get(f"/apis/apps/v1/namespaces/{key.namespace}/deployments", **_named(key.name))
         checksum = ("spec", "template", "metadata", "annotations", "checksum/config")
-        return complete(live) and get(live, checksum) == get(rendered[key], checksum)
+        same = (get(live, checksum) == get(rendered[key], checksum) for live in found["items"] if complete(live))
+        return any(same)
 
     async def facts(
         self,

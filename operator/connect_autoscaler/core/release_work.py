@@ -23,7 +23,7 @@ from connect_autoscaler.core.release_reader import Pools, Reading, ReleaseReader
 from connect_autoscaler.core.release_store import Store
 from connect_autoscaler.core.requests import requested_at
 from connect_autoscaler.release.charts import Charts, Credentials, verify
-from connect_autoscaler.release.helm import Access, Helm, HelmError, Target
+from connect_autoscaler.release.helm import Access, Helm, HelmError, Target, classify
 from connect_autoscaler.release.history import Entries
 from connect_autoscaler.release.manifest import Objects, changed, in_effect, objects, restarts, shown_by
 from connect_autoscaler.release.merge import differences
@@ -34,6 +34,7 @@ from connect_autoscaler.release.values import effective
 log = logging.getLogger(__name__)
 
 _AT_ONCE: Final = 2
+_FAILED: Final = "failed"
 _HISTORY: Final = 10
 _FRESH: Final = timedelta(minutes=1)
 """How long a proof and a look for conflicts hold."""
@@ -332,6 +333,8 @@ class Workshop:
         after = history.get(record.base + 2)
         undone = (await self._reader.revision(after)).rollback_to is not None if after else False
         mine = revision is not None and revision.attempt == record.id and state.digest(revision.config) == record.config
+        if failure is None and mine and revision is not None and revision.status == _FAILED:
+            failure = classify(f"Error: {revision.description}", revision.config)  # Helm leaves its last words there
         verdict = judge(next_one, after, mine=mine, undone=undone, failure=failure)
         if verdict is None:
             return  # still locked

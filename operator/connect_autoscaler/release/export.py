@@ -6,10 +6,10 @@ from typing import Any, Final
 
 from connect_autoscaler.api.names import FIELD_MANAGER, LABEL_MANAGED_BY, LABEL_PROFILE
 from connect_autoscaler.api.spec import ReleaseManager
-from connect_autoscaler.release.lists import LISTS
+from connect_autoscaler.release.lists import LISTS, elements
 from connect_autoscaler.release.merge import pointer
 from connect_autoscaler.release.owners import Owner
-from connect_autoscaler.release.values import Json, Path, get, has
+from connect_autoscaler.release.values import Json, Path, get, has, same
 
 KEY: Final = "values.yaml"
 _WATCH: Final = {"reconcile.fluxcd.io/watch": "Enabled"}
@@ -78,9 +78,16 @@ def shadows(helm_release: Mapping[str, Any], overlay: Mapping[str, Any], path: P
         below = (*path, key)
         if isinstance(want, Mapping) and below not in LISTS:
             found += shadows(helm_release, want, below)
-        elif has(inline, below) and get(inline, below) != want:
+        elif has(inline, below) and not _serves(below, get(inline, below), want):
             found.append(pointer(below))
     return found
+
+
+def _serves(path: Path, have: Any, want: Any) -> bool:
+    """Whether a value does what the overlay needs: a list may hold more."""
+    if path not in LISTS:
+        return same(have, want)
+    return all(any(LISTS[path].serves(each, item) for each in elements(have)) for item in elements(want))
 
 
 def refers(helm_release: Mapping[str, Any], profile: str) -> bool:

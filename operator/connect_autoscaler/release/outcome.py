@@ -28,7 +28,7 @@ def judge(
         after: The revision after that.
         mine: Whether the first of them has the attempt's label and its values.
         undone: Whether the second one is a rollback.
-        failure: What Helm said, if it was heard.
+        failure: What Helm said: itself, or, if nobody heard it, by the description of the failed revision.
 
     Returns:
         None: it holds the lock still.
@@ -41,8 +41,21 @@ def judge(
     if next_one.pending:
         return None
     if next_one.status == _FAILED or (failure and failure.reason in {Reason.ROLLED_BACK, Reason.ROLLBACK_FAILED}):
-        reason = failure.reason if failure else Reason.ROLLED_BACK if undone else Reason.CANCELLED
-        return Verdict(reason, said or "The upgrade failed" + (" and was rolled back" if undone else ""))
+        return _failed(failure, said, undone=undone)
     if after and undone and after.status == _FAILED and next_one.status == "superseded":
         return Verdict(Reason.ROLLBACK_FAILED, said or "The upgrade failed, and its rollback too; look at helm history")
     return Verdict(None)
+
+
+def _failed(failure: HelmError | None, said: str, *, undone: bool) -> Verdict:
+    """Say why. An interruption, whoever heard of it, is no fault of the upgrade: it is made again."""
+    back = " and was rolled back" if undone else ""
+    if failure is None:
+        return Verdict(Reason.CANCELLED, f"The upgrade was interrupted{back}")
+    if failure.reason is Reason.ROLLBACK_FAILED:
+        return Verdict(failure.reason, said)
+    if Reason.CANCELLED in {failure.reason, failure.cause}:
+        return Verdict(Reason.CANCELLED, f"The upgrade was interrupted{back}")
+    if undone and failure.reason is not Reason.ROLLED_BACK:
+        return Verdict(Reason.ROLLED_BACK, f"The upgrade failed{back}: {said}")
+    return Verdict(failure.reason, said)
