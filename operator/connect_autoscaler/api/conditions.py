@@ -179,7 +179,7 @@ class Reason(StrEnum):
     CHART_INCOMPLETE = "ChartIncomplete", "The chart lacks a dependency in charts/; run helm dependency build on it."
     CHART_NOT_ALLOWED = (
         "ChartNotAllowed",
-        "spec.release.chart names a source that is not among the operator's --chart-sources.",
+        "The chart's source is not among the operator's --chart-sources, or it has hooks or resource definitions.",
     )
     CHART_MISMATCH = (
         "ChartMismatch",
@@ -225,7 +225,10 @@ class Reason(StrEnum):
     FORBIDDEN = "Forbidden", "The operator's ServiceAccount may not do this; grant the right that the message names."
     UNAUTHORIZED = "Unauthorized", "The API server did not accept the operator's credentials; retried."
     ADMISSION_DENIED = "AdmissionDenied", "An admission policy or webhook refused the write; the message is its own."
-    CONFLICT = "Conflict", "The object changed between reading and writing; retried at once."
+    CONFLICT = (
+        "Conflict",
+        "Another write is in the way: the object changed meanwhile (retried), or another manager owns the field named.",
+    )
     THROTTLED = "Throttled", "The API server asked to slow down (429); retried when it said."
     API_UNAVAILABLE = "ApiUnavailable", "The API server failed or did not answer in time; retried with back-off."
     INTERNAL_ERROR = "InternalError", "A fault of the operator itself; its log has the details. Please report it."
@@ -252,7 +255,7 @@ class Reason(StrEnum):
     # Stalled, Suspended, Fighting
     IMMUTABLE_FIELD = (
         "ImmutableField",
-        "The change needs an immutable NodePool field; delete the pool first.",
+        "The change needs a field that is immutable; delete the object that the message names first.",
     )
     SUSPEND_REQUESTED = "SuspendRequested", "spec.suspend is true: nothing is written but status; set false to go on."
     FIGHT_DETECTED = (
