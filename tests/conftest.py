@@ -20,7 +20,12 @@ _TOGETHER: Final = {
     "api_cluster": ("integration/chart", "integration/crd_models", "integration/crd_rules", "integration/deploy"),
 }
 """Modules that share what takes long to start, by its fixture."""
-_FIRST: Final = ("stages", "integration/writes", "integration/bad_input", "e2e/demo", "integration/sandbox")
+_FIRST: Final = (
+    "stages",
+    *("e2e/release_faults", "e2e/release_drift", "e2e/release_gates", "e2e/placement", "e2e/jobs"),
+    *("e2e/release_reasons", "e2e/release_secrets", "e2e/release", "e2e/release_owners", "e2e/connect_content"),
+    *("integration/writes", "integration/bad_input", "e2e/demo", "integration/sandbox"),
+)
 """What takes longest: all others would wait for what began last."""
 
 

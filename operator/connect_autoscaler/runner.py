@@ -20,7 +20,7 @@ from connect_autoscaler.core.engine import Engine
 from connect_autoscaler.core.errors import KubeError
 from connect_autoscaler.core.kube import Kube, in_cluster
 from connect_autoscaler.core.release_store import this_process
-from connect_autoscaler.core.release_work import Toolbox
+from connect_autoscaler.core.release_tools import Toolbox
 from connect_autoscaler.release.charts import Charts
 from connect_autoscaler.release.helm import Helm
 

@@ -27,6 +27,13 @@ async def full_cluster() -> AsyncIterator[Cluster]:
 
 
 @pytest.fixture(scope="session")
+async def release_cluster() -> AsyncIterator[Cluster]:
+    """The same for modules that run an operator of their own: two on one cluster would get into each other's way."""
+    async with cluster(karpenter="1.14", karpenter_env=_IMPATIENT) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
 async def newer_cluster() -> AsyncIterator[Cluster]:
     """Everything, with Karpenter 1.15."""
     async with cluster(karpenter="1.15", karpenter_env=_IMPATIENT) as running:

@@ -14,9 +14,9 @@ OVERLAY = {"nodeSelector", "tolerations", "pod", "backends", "config"}
 
 
 @pytest.fixture(scope="module")
-async def operator(full_cluster: Cluster) -> AsyncIterator[Operator]:
-    helm = ("--helm", str(full_cluster.binary("helm")), "--require-service-account")
-    async with Operator(full_cluster, *helm, *chart_arguments(), "--verbose") as running:
+async def operator(release_cluster: Cluster) -> AsyncIterator[Operator]:
+    helm = ("--helm", str(release_cluster.binary("helm")), "--require-service-account")
+    async with Operator(release_cluster, *helm, *chart_arguments(), "--verbose") as running:
         yield running
 
 

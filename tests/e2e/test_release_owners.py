@@ -13,9 +13,9 @@ from sandbox.apply import documents
 
 
 @pytest.fixture(scope="module")
-async def operator(full_cluster: Cluster) -> AsyncIterator[Operator]:
+async def operator(release_cluster: Cluster) -> AsyncIterator[Operator]:
     # Any call of helm would fail, and be seen in status.
-    async with Operator(full_cluster, "--helm", "/nonexistent/helm", *chart_arguments()) as running:
+    async with Operator(release_cluster, "--helm", "/nonexistent/helm", *chart_arguments()) as running:
         yield running
 
 

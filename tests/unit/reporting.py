@@ -21,6 +21,7 @@ from unit.builders import (
 
 ABNORMAL: Final = ("Reconciling", "Stalled", "Suspended", "Fighting")
 LATER: Final = NOW + timedelta(minutes=3)
+LAST: Final = NOW + timedelta(minutes=6)
 
 
 def all_done(seen: Snapshot) -> Outcome:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from connect_autoscaler.api.conditions import Problem, Reason
 from connect_autoscaler.api.names import ANNOTATION_APPROVE, FINALIZER_PROFILE
 from connect_autoscaler.api.profile import Profile
+from connect_autoscaler.core import report
 from connect_autoscaler.core.errors import KubeError, Retry
 from connect_autoscaler.core.model import Fight, Outcome, Plan, Snapshot
 from connect_autoscaler.core.plan import plan
@@ -28,6 +29,7 @@ from unit.builders import (
     snapshot,
     terminating,
 )
+from unit.release_views import RELEASE, deleted, owned, release_views
 
 SPECS: tuple[Json, ...] = (
     {},
@@ -48,6 +50,7 @@ RULES: tuple[Json, ...] = (
     {"managers": ["bot"]},
     {"paths": ["/metadata"]},
     {"paths": ["/"], "target": {"kind": "NodePool", "name": "connect-content"}},
+    {"paths": ["/spec"], "target": {"kind": "Release"}},
 )
 GATES: tuple[Json, ...] = (
     {"when": "Immediately"},
@@ -86,6 +89,11 @@ RIVALS = (
     peer("rival", created=NOW - timedelta(days=60)),
     peer("rival", created=NOW - timedelta(days=1)),
     peer("rival", spec={"serverPool": {"name": "s"}, "contentPool": {"name": "c"}, "placement": {"labelKey": "w"}}),
+    peer(
+        "rival",
+        spec={**RELEASE, "serverPool": {"name": "s"}, "contentPool": {"name": "c"}, "placement": {"labelKey": "w"}},
+        created=NOW - timedelta(days=60),
+    ),
 )
 KARPENTERS = (KARPENTER_1_14, KARPENTER_1_15, None, replace(KARPENTER_1_14, atomic_labels=False))
 NODE_CLASS = Problem(Reason.NODE_CLASS_NOT_FOUND, "EC2NodeClass default does not exist", stalled=False)
@@ -109,9 +117,19 @@ def specs(draw: st.DrawFn) -> tuple[Json, Json]:
             "suspend": draw(SELDOM),
             "takeOver": draw(st.sampled_from(["Never", "IfNoDiff", "Always"])),
             "disruptions": draw(st.sampled_from(GATES)),
-            "deletionPolicy": {"nodePools": draw(_often("Retain", "Delete"))},
+            "release": RELEASE["release"],
+            "deletionPolicy": draw(
+                st.sampled_from(
+                    [
+                        {"nodePools": "Retain", "release": "Keep"},
+                        {"nodePools": "Retain", "release": "Restore"},
+                        {"nodePools": "Delete", "release": "Restore"},
+                    ]
+                )
+            ),
             "driftPolicy": {
                 "nodePools": draw(_often("Correct", "Warn", "Ignore")),
+                "release": draw(st.sampled_from(["Correct", "Warn"])),
                 "ignore": draw(st.lists(st.sampled_from(RULES), max_size=2, unique_by=str)),
             },
         },
@@ -184,11 +202,39 @@ def snapshots(draw: st.DrawFn, *, deleting: st.SearchStrategy[bool] | None = Non
         peers=tuple(draw(_often([], *([rival] for rival in RIVALS)))),
         fights=tuple(fights),
         corrections_today=draw(st.integers(0, 3)),
+        release=draw(st.none() | release_views()),
     )
+    if draw(st.booleans()):
+        result = planned(result)
     if draw(SELDOM):
         annotations = {ANNOTATION_APPROVE: plan(result, NOW).digest or ""}
         result = replace(result, profile=replace(result.profile, annotations=annotations))
     return result
+
+
+def planned(seen: Snapshot) -> Snapshot:
+    """Return the same after its plan was written to status."""
+    said = {"plan": report._planned(plan(seen, NOW))}
+    return replace(seen, profile=replace(seen.profile, status=seen.profile.status.model_copy(update=said)))
+
+
+@st.composite
+def releases(draw: st.DrawFn) -> Snapshot:
+    """Return a release of a profile whose NodePools are as they should be."""
+    release, restore = draw(release_views()), draw(SELDOM)
+    spec = {
+        "mode": draw(_often("Enforce", "Plan")),
+        "suspend": draw(SELDOM),
+        "disruptions": draw(st.sampled_from(GATES)),
+        "driftPolicy": {"release": draw(st.sampled_from(["Correct", "Warn"]))},
+    }
+    seen = deleted(release, spec) if restore else owned(release, spec)
+    if draw(MOSTLY):
+        seen = planned(seen)
+    if draw(SELDOM):
+        annotations = {ANNOTATION_APPROVE: plan(seen, NOW).digest or ""}
+        seen = replace(seen, profile=replace(seen.profile, annotations=annotations))
+    return seen
 
 
 ERRORS = (

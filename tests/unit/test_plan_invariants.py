@@ -3,12 +3,14 @@
 import copy
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import timedelta
 from typing import Final
 
 from hypothesis import event, given, settings
 
 from connect_autoscaler.api.names import ANNOTATION_APPROVE, ANNOTATION_PROFILE_UID, LABEL_PROFILE
-from connect_autoscaler.api.spec import Mode, TakeOver
+from connect_autoscaler.api.pools import Role
+from connect_autoscaler.api.spec import Mode, Policy, TakeOver
 from connect_autoscaler.api.status import Disruption, DriftAction
 from connect_autoscaler.core.model import Action, Plan, Snapshot, Verb
 from connect_autoscaler.core.plan import plan
@@ -16,10 +18,11 @@ from connect_autoscaler.core.refusals import CONTESTED
 from connect_autoscaler.nodepools.ownership import Ownership, Peer, ownership
 from unit.apply import _empty_maps, applied
 from unit.builders import NOW
-from unit.snapshot_strategies import snapshots
+from unit.snapshot_strategies import releases, snapshots
 
 Invariant = Callable[[Snapshot, Plan], None]
-ON_POOLS: Final = frozenset(Verb) - {Verb.HOLD, Verb.LET_GO, Verb.DETACH}
+ON_POOLS: Final = frozenset(Verb) - {Verb.HOLD, Verb.LET_GO, Verb.DETACH, Verb.PUBLISH, Verb.FORGET}
+WRITES: Final = frozenset({Verb.UPGRADE, Verb.RESTORE, Verb.UNLOCK, Verb.SETTLE, Verb.REMEMBER})
 
 
 def on_pools(decided: Plan) -> Iterator[Action]:
@@ -132,9 +135,10 @@ def approval_leaves_nothing_waiting(seen: Snapshot, decided: Plan) -> None:
     if seen.profile.spec.mode is Mode.PLAN:
         assert opened.actions == ()
     else:
-        assert opened.deferred == ()
+        assert all(action.target.startswith("Release/") for action, _ in opened.deferred)
         if not seen.profile.spec.suspend:
-            assert {action.target for action, _ in decided.deferred} <= {action.target for action in opened.actions}
+            pools = {action.target for action, _ in decided.deferred if not action.target.startswith("Release/")}
+            assert pools <= {action.target for action in opened.actions}
 
 
 def time_wakes_later(_: Snapshot, decided: Plan) -> None:
@@ -143,8 +147,9 @@ def time_wakes_later(_: Snapshot, decided: Plan) -> None:
 
 def a_deletion_ends_with_the_finalizer(seen: Snapshot, decided: Plan) -> None:
     assert not (decided.finished and decided.actions)
-    if seen.profile.deleting and not decided.finished and decided.actions[-1].verb is not Verb.LET_GO:
+    if seen.profile.deleting and not decided.finished and Verb.LET_GO not in [a.verb for a in decided.actions[-1:]]:
         assert {action.verb for action in decided.actions} <= {Verb.RECOVER, Verb.CREATE}
+        assert decided.actions or decided.release, "something is being waited for"
     if not seen.profile.deleting:
         assert Verb.LET_GO not in [action.verb for action in decided.actions]
 
@@ -154,6 +159,66 @@ def references_go_back_before_a_pool_is_let_go(_: Snapshot, decided: Plan) -> No
     for verb, target in order:
         if verb in {Verb.RELEASE, Verb.UNPROTECT, Verb.DELETE}:
             assert order.index((Verb.REATTACH, target)) < order.index((verb, target))
+
+
+def a_release_is_written_only_when_everything_allows_it(seen: Snapshot, decided: Plan) -> None:
+    view, spec = seen.release, seen.profile.spec
+    work = decided.release.work if decided.release else None
+    if work is None:
+        return
+    assert view is not None
+    assert view.facts is not None
+    assert view.facts.problem is None
+    assert view.problem is None
+    assert view.export is None
+    assert view.work is None
+    if work.verb in WRITES:
+        assert spec.mode is Mode.ENFORCE
+        assert not spec.suspend
+    if work.verb not in {Verb.UPGRADE, Verb.RESTORE}:
+        return
+    assert work.verb is (Verb.RESTORE if seen.profile.deleting else Verb.UPGRADE)
+    assert view.entries is not None
+    assert not view.entries.last.pending
+    assert view.prepared is not None
+    assert view.prepared.key == view.key
+    assert view.prepared.problem is None
+    assert (work.verb, work.target, work.disruption) in [
+        (planned.action, planned.target, planned.disruption) for planned in seen.profile.status.plan
+    ], "announced"
+
+
+def a_server_restarts_only_through_its_gate(seen: Snapshot, decided: Plan) -> None:
+    work = decided.release.work if decided.release else None
+    if seen.release is None or work is None or work.verb not in {Verb.UPGRADE, Verb.RESTORE}:
+        return
+    if seen.profile.annotations.get(ANNOTATION_APPROVE):
+        return
+    gate, policy = seen.profile.spec.disruptions, seen.profile.spec.drift_policy.release
+    assert not work.drift or policy is Policy.CORRECT
+    if work.disruption is not Disruption.NONE:
+        assert gate.when == "Immediately" or (gate.when == "WhenIdle" and not seen.release.busy)
+        assert not gate.windows
+        today = [time for time, _ in seen.release.corrections if NOW - time < timedelta(days=1)]
+        assert not work.drift or len(today) < gate.max_corrections_per_day
+
+
+def servers_move_only_when_their_pool_is_ready(_: Snapshot, decided: Plan) -> None:
+    if decided.release and decided.release.work and decided.release.work.verb is Verb.UPGRADE:
+        assert not decided.problems
+        for pool in decided.pools:
+            assert pool.pool.role is not Role.SERVER or (pool.health and pool.health.ready == "True")
+
+
+def a_release_that_is_refused_says_so(seen: Snapshot, decided: Plan) -> None:
+    view = seen.release
+    if decided.release is None or view is None or seen.profile.deleting:
+        return
+    refused = view.problem or (view.facts.problem if view.facts else None)
+    if refused:
+        assert decided.release.verdict == ("False", refused.reason, refused.message)
+        assert not decided.release.deferred
+        assert not decided.release.actions
 
 
 INVARIANTS: tuple[Invariant, ...] = (
@@ -171,11 +236,15 @@ INVARIANTS: tuple[Invariant, ...] = (
     time_wakes_later,
     a_deletion_ends_with_the_finalizer,
     references_go_back_before_a_pool_is_let_go,
+    a_release_is_written_only_when_everything_allows_it,
+    a_server_restarts_only_through_its_gate,
+    servers_move_only_when_their_pool_is_ready,
+    a_release_that_is_refused_says_so,
 )
 
 
 @settings(max_examples=120)
-@given(snapshots())
+@given(snapshots() | releases())
 def test_invariants(seen: Snapshot) -> None:
     before = copy.deepcopy((seen.pools, seen.profile))
     decided = plan(seen, NOW)
@@ -185,3 +254,5 @@ def test_invariants(seen: Snapshot) -> None:
     assert before == (seen.pools, seen.profile), "and changes nothing"
     for verb in {action.verb for action in decided.actions}:
         event(verb)
+    if decided.release:
+        event(f"release: {decided.release.work.verb if decided.release.work else decided.release.verdict.reason}")

@@ -213,6 +213,8 @@ class Reason(StrEnum):
     WAITING_FOR_ROLLOUT = "WaitingForRollout", "The release is written; its servers are being rolled out."
     USER_VALUE = "UserValue", "The release has a value of its own there, and it stays."
 
+    CONNECT_API = "ConnectApi", "The Connect API gives no answer that can be used; the message says why. Asked again."
+
     # PlacementVerified
     PODS_ON_SERVER_POOL = "PodsOnServerPool", "Every server runs on the server pool, protected; see status.checks."
     PODS_MISPLACED = "PodsMisplaced", "A server or content pod runs elsewhere than on its pool; see status.checks."
@@ -260,7 +262,7 @@ class Reason(StrEnum):
     SUSPEND_REQUESTED = "SuspendRequested", "spec.suspend is true: nothing is written but status; set false to go on."
     FIGHT_DETECTED = (
         "FightDetected",
-        "Somebody reverts corrections; those of NodePools go on once a minute, those of a release after a day, or on approval.",
+        "Somebody reverts corrections; NodePools are corrected once a minute, a release after a day or on approval.",
     )
 
 

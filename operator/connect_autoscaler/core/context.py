@@ -11,7 +11,7 @@ from connect_autoscaler.core.events import Recorder, transitions
 from connect_autoscaler.core.kube import Json, Kube
 from connect_autoscaler.core.lanes import Lane
 from connect_autoscaler.core.lookups import Lookups
-from connect_autoscaler.core.release_work import Toolbox
+from connect_autoscaler.core.release_tools import Toolbox
 from connect_autoscaler.nodepools.claims import NodeClaim
 
 

@@ -15,7 +15,7 @@ from connect_autoscaler.core.cache import EVERY, Raw
 from connect_autoscaler.core.context import Context
 from connect_autoscaler.core.errors import KubeError
 from connect_autoscaler.core.kube import Kube
-from connect_autoscaler.core.release_work import Toolbox
+from connect_autoscaler.core.release_tools import Toolbox
 from connect_autoscaler.core.worker import Worker
 from connect_autoscaler.nodepools.claims import NodeClaim
 from connect_autoscaler.nodepools.ownership import Peer, mark

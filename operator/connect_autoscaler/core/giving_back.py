@@ -9,6 +9,7 @@ from connect_autoscaler.api.status import ConditionStatus
 from connect_autoscaler.core.model import ReleasePlan, Snapshot, Verdict
 from connect_autoscaler.core.release_model import Phase
 from connect_autoscaler.core.release_plan import decide_release
+from connect_autoscaler.core.release_words import under_way
 
 _PATIENCE: Final = timedelta(minutes=10)
 """How long a release that cannot be changed may hold up the deletion of its profile."""
@@ -26,13 +27,13 @@ def giving_back(snapshot: Snapshot, now: datetime, *, approved: bool = False) ->
     if view is None:
         return None
     if view.work and view.work.phase is not Phase.PREPARING:
-        return ReleasePlan(
-            Verdict(ConditionStatus.UNKNOWN, Reason.WAITING_FOR_ROLLOUT, f"helm is at work on {view.target}")
-        )
-    if not wants_restore(snapshot) or not view.taken_over or is_back(snapshot):
+        return ReleasePlan(Verdict(ConditionStatus.UNKNOWN, Reason.WAITING_FOR_ROLLOUT, under_way(view)))
+    if not wants_restore(snapshot) or is_back(snapshot):
         return None
     if view.problem and view.problem.reason is Reason.RELEASE_NOT_FOUND:
         return None
+    if view.problem is None and view.facts is not None and not view.taken_over:
+        return None  # nothing was taken over, or what was there before is lost: Keep
     decided = decide_release(snapshot, (), now, approved=approved, wanted=False)
     stuck = decided is not None and decided.problem is not None
     if stuck and profile.deleted_at and now - profile.deleted_at > _PATIENCE:

@@ -10,7 +10,7 @@ from connect_autoscaler.api.conditions import Problem, Reason
 from connect_autoscaler.api.profile import Pool, Profile
 from connect_autoscaler.api.status import ConditionStatus, Disruption, DriftAction, ProfileStatus
 from connect_autoscaler.core.errors import KubeError
-from connect_autoscaler.core.release_model import ReleaseView
+from connect_autoscaler.core.release_model import JobsView, ReleaseView
 from connect_autoscaler.nodepools.claims import NodeClaim
 from connect_autoscaler.nodepools.compare import Difference
 from connect_autoscaler.nodepools.health import Health
@@ -79,6 +79,8 @@ class Snapshot:
     """Corrections of the last 24 hours that replaced nodes."""
     release: ReleaseView | None = None
     """The Helm release; None: the profile has none, or does not care for it."""
+    jobs: JobsView | None = None
+    """What the API of Connect told; None: there is no access to it."""
     scene: Scene | None = None
     """What the checks of placement look at; None: there is no release to check."""
 
@@ -192,6 +194,8 @@ class ReleasePlan:
     actions: tuple[Action, ...] = ()
     deferred: tuple[tuple[Action, Reason], ...] = ()
     findings: tuple[Finding, ...] = ()
+    wake_at: datetime | None = None
+    """When time alone changes the decision."""
 
 
 @dataclass(frozen=True)

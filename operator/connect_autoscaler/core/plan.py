@@ -6,7 +6,8 @@ Stages: 1 a profile being deleted is let go; 2 refusals; 3 each pool on its own;
 
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Final
 
 from connect_autoscaler.api.conditions import Reason
 from connect_autoscaler.api.names import ANNOTATION_APPROVE, FINALIZER_PROFILE, FINALIZER_PROTECT, KIND
@@ -24,6 +25,7 @@ from connect_autoscaler.nodepools.ownership import Ownership, Peer, ownership
 from connect_autoscaler.nodepools.render import render
 from connect_autoscaler.placement.checks import scale_down_due
 
+_ASK_AGAIN: Final = timedelta(seconds=16)
 Deferred = tuple[tuple[Action, Reason], ...]
 
 
@@ -51,8 +53,11 @@ def plan(snapshot: Snapshot, now: datetime) -> Plan:
     deferred = _waiting(decided, leftovers, released)
     pending = _digest(action for action, _ in deferred)
     if pending and pending == profile.annotations.get(ANNOTATION_APPROVE):
-        decided, pending, deferred = pools(approved=True), None, ()
+        decided = pools(approved=True)
         released = release(decided, approved=True)
+        # What was approved may still have to be announced: after an interruption the status no longer shows it.
+        deferred = released.deferred if released else ()
+        pending = _digest(action for action, _ in deferred)
         leftovers = tuple(_leftovers(snapshot, now, approved=True)) if leftovers else ()
     actions = (
         *(action for pool in decided for action in pool.actions),
@@ -68,7 +73,7 @@ def plan(snapshot: Snapshot, now: datetime) -> Plan:
         actions = tuple(action for action in actions if action.verb in {Verb.REATTACH, Verb.UNPROTECT})
     elif FINALIZER_PROFILE not in profile.finalizers and (actions or _owned(snapshot)) and not _slowed(snapshot):
         actions = (Action(Verb.HOLD, _target(snapshot), live=profile.guard), *actions)
-    wake_at = _wake_at(snapshot, decided, deferred, now)
+    wake_at = _wake_at(snapshot, decided, released, deferred, now)
     return Plan(decided, problems, actions, deferred, pending, released, wake_at)
 
 
@@ -98,7 +103,7 @@ def _farewell(snapshot: Snapshot, now: datetime) -> Plan:
         pending = _digest(action for action, _ in owed.deferred)
         if pending and pending == profile.annotations.get(ANNOTATION_APPROVE):
             owed, pending = giving_back(snapshot, now, approved=True) or owed, None
-        wake_at = gates.next_opening(spec.disruptions.windows, now) if pending else None
+        wake_at = gates.next_opening(spec.disruptions.windows, now) if pending else owed.wake_at
         return Plan(deferred=owed.deferred, digest=pending, release=owed, wake_at=wake_at)
     # Servers that still select the pool would lose their nodes for ever.
     keep = keep or (snapshot.release is not None and snapshot.release.selects)
@@ -191,8 +196,14 @@ def _digest(actions: Iterator[Action]) -> str | None:
     return digest(essence) if essence else None
 
 
-def _wake_at(snapshot: Snapshot, decided: tuple[PoolPlan, ...], deferred: Deferred, now: datetime) -> datetime | None:
-    times = [fight.slowed_until for fight in snapshot.fights]
+def _wake_at(
+    snapshot: Snapshot,
+    decided: tuple[PoolPlan, ...],
+    released: ReleasePlan | None,
+    deferred: Deferred,
+    now: datetime,
+) -> datetime | None:
+    times = [released.wake_at if released else None, *(fight.slowed_until for fight in snapshot.fights)]
     times += [
         picked_up_by(pool.live)
         for pool in decided
@@ -200,6 +211,8 @@ def _wake_at(snapshot: Snapshot, decided: tuple[PoolPlan, ...], deferred: Deferr
     ]
     if any(reason is Reason.OUTSIDE_WINDOW for _, reason in deferred):
         times.append(gates.next_opening(snapshot.profile.spec.disruptions.windows, now))
+    if snapshot.jobs and any(reason is Reason.CONTENT_RUNNING for _, reason in deferred):
+        times.append(now + _ASK_AGAIN)  # nothing announces that renders have ended
     if snapshot.scene:
         times.append(scale_down_due(snapshot.scene))
     return min((time for time in times if time and time > now), default=None)

@@ -17,7 +17,8 @@ from connect_autoscaler.core.model import Action, Verb
 from connect_autoscaler.core.release_model import Attempted, LiveChange, ReleaseView
 from connect_autoscaler.core.release_reader import Pools, ReleaseReader
 from connect_autoscaler.core.release_store import Store
-from connect_autoscaler.core.release_work import Job, Toolbox, Workshop
+from connect_autoscaler.core.release_tools import Job, Toolbox
+from connect_autoscaler.core.release_work import Workshop
 from connect_autoscaler.core.requests import requested_at
 from connect_autoscaler.release.exceptions import ignored, without
 from connect_autoscaler.release.export import advice, config_map, refers, shadows
@@ -162,6 +163,7 @@ class ReleaseKeeper:
             manager=whose.manager,
             rolled_out=reader.rolled_out(facts),
             **_seen(reader, facts),
+            busy=reader.busy(facts),
             selects=_selects(profile, (deployment,)),
         )
 
@@ -178,6 +180,7 @@ class ReleaseKeeper:
         shadowed = tuple(shadows(found, facts.wanted)) if found and refers(found, profile.name) else ()
         return {
             "export": body,
+            "published": live is not None,
             "exported": same,
             "advice": advice(profile.name, reader.namespace, whose),
             "shadowed": shadowed,
@@ -238,7 +241,7 @@ class ReleaseKeeper:
             case Verb.UNLOCK:
                 self._workshop.unlock(job, entries)
             case Verb.SETTLE:
-                self._workshop.settle()
+                self._workshop.settle(job)
             case Verb.REMEMBER:
                 self._workshop.remember(job)
 
@@ -250,6 +253,11 @@ class ReleaseKeeper:
         """
         meta = body["metadata"]
         await self._kube.apply(f"/api/v1/namespaces/{meta['namespace']}/configmaps/{meta['name']}", body)
+
+    @property
+    def store(self) -> Store | None:
+        """Where the release is remembered; None: it is not looked after."""
+        return self._store
 
     @property
     def work(self) -> Any:

@@ -6,6 +6,8 @@ from enum import StrEnum
 
 from connect_autoscaler.api.conditions import Problem, Reason
 from connect_autoscaler.api.spec import ReleaseManager
+from connect_autoscaler.jobs.quiescence import Quiescence
+from connect_autoscaler.jobs.recovery import Decision
 from connect_autoscaler.nodepools.managers import Author
 from connect_autoscaler.release.facts import Facts
 from connect_autoscaler.release.history import Entries
@@ -20,6 +22,7 @@ class Phase(StrEnum):
     PREPARING = "Preparing"
     UPGRADING = "Upgrading"
     UNLOCKING = "Unlocking"
+    SETTLING = "Settling"
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +115,8 @@ class ReleaseView:
     """Corrections of the last 24 hours, and whose change each undid."""
     export: Json | None = None
     """The ConfigMap in which the overlay is to be published; None: the operator upgrades the release itself."""
+    published: bool = False
+    """Whether there is such a ConfigMap already, in whatever state."""
     exported: bool = False
     """Whether it is published so."""
     advice: str = ""
@@ -123,3 +128,17 @@ class ReleaseView:
     def target(self) -> str:
         """The release, as plan and drift name it."""
         return f"Release/{self.namespace}/{self.name}"
+
+
+@dataclass(frozen=True)
+class JobsView:
+    """What the API of Connect told, as a pass sees it."""
+
+    problem: Problem | None = None
+    """Why it tells nothing."""
+    quiescence: Quiescence | None = None
+    """What a restart would disturb; None: not known at the moment."""
+    decisions: tuple[Decision, ...] = ()
+    """What was done about jobs that lost their server."""
+    pinned: int = 0
+    """Contents that keep processes without visitors."""

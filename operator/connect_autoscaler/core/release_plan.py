@@ -3,12 +3,10 @@
 Order: what is impossible; who else writes; what is under way; what died; what is unproven; what is forbidden now.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
-from connect_autoscaler.api.clipping import clip
 from connect_autoscaler.api.conditions import ConditionType, Problem, Reason
 from connect_autoscaler.api.names import ANNOTATION_REQUESTED_AT
 from connect_autoscaler.api.pools import Role
@@ -18,6 +16,7 @@ from connect_autoscaler.core import gates
 from connect_autoscaler.core.digest import digest
 from connect_autoscaler.core.model import Action, Finding, PoolPlan, ReleasePlan, Snapshot, Verb, Verdict
 from connect_autoscaler.core.release_model import Phase, ReleaseView
+from connect_autoscaler.core.release_words import listed, phrase, under_way, why_waiting
 from connect_autoscaler.nodepools.managers import Author
 from connect_autoscaler.release.facts import Facts, guards
 
@@ -26,10 +25,7 @@ _BREATH: Final = timedelta(seconds=10)
 """Between two upgrades of which the first was interrupted: should something kill helm each time, it is no storm."""
 _REVERTS: Final = 2
 """Corrections of the same opponent's changes within a day before giving up: each one restarts the servers."""
-_NAMED: Final = 3
-"""Fields or pods that a message names; more are only counted."""
-_LONG: Final = 200
-"""Characters that they may take."""
+_NO_USE_TO_APPROVE: Final = frozenset({Reason.SUSPEND_REQUESTED, Reason.WAITING_FOR_NODE_POOLS})
 _TRUE, _FALSE, _UNKNOWN = ConditionStatus.TRUE, ConditionStatus.FALSE, ConditionStatus.UNKNOWN
 
 
@@ -73,7 +69,7 @@ class _Case:
         if view.problem:
             return _stopped(view.problem)
         if facts is None and view.work:
-            return _waiting(Reason.WAITING_FOR_ROLLOUT, f"helm is at work on {view.target} ({view.work.phase})")
+            return _waiting(Reason.WAITING_FOR_ROLLOUT, under_way(view))
         if facts is None:
             return _stopped(Problem(Reason.PROGRESSING, "The release is being read", stalled=False))
         if facts.problem:
@@ -92,12 +88,12 @@ class _Case:
         lacking = [change.pointer for change in (*facts.changes, *facts.ineffective)]
         if view.shadowed:
             message = (
-                f"The release's own values override {_listed(view.shadowed)} of the overlay; remove them there, or "
+                f"The release's own values override {listed(view.shadowed)} of the overlay; remove them there, or "
                 "merge the published overlay into them"
             )
             decided = _stopped(Problem(Reason.OVERLAY_SHADOWED, message, stalled=False))
         elif lacking:
-            message = f"{view.target} lacks {_listed(lacking)}, and is not the operator's to write; {view.advice}"
+            message = f"{view.target} lacks {listed(lacking)}, and is not the operator's to write; {view.advice}"
             decided = _stopped(Problem(Reason.OVERLAY_EXPORTED, message, stalled=False))
         elif not view.rolled_out and not view.live:
             decided = _waiting(Reason.WAITING_FOR_ROLLOUT, "The servers are being rolled out")
@@ -105,18 +101,26 @@ class _Case:
             decided = _settled(self._carried(facts))
         if view.exported or not self.wanted or self.blocked:
             return decided
-        return replace(decided, actions=(Action(Verb.PUBLISH, target, view.export),))
+        # What is published already may be in use: its owner restarts the servers as soon as it changes.
+        used = view.published
+        cost = Disruption.RESTARTS_SERVER if used else Disruption.NONE
+        action = Action(Verb.PUBLISH, target, view.export, disruption=cost, digest=digest(view.export["data"]))
+        if used and not self.approved and (closed := self._gate(correction=False)):
+            return replace(decided, deferred=((action, closed),))
+        if used and not self._announced(action):
+            return replace(decided, deferred=((action, Reason.ANNOUNCED),))
+        return replace(decided, actions=(action,))
 
     def _compare(self, facts: Facts) -> ReleasePlan:
         view = self.view
         if view.work and view.work.phase is not Phase.PREPARING:
-            return _waiting(Reason.WAITING_FOR_ROLLOUT, f"helm is at work on {view.target} ({view.work.phase})")
+            return _waiting(Reason.WAITING_FOR_ROLLOUT, under_way(view))
         if locked := self._lock():
             return locked
         if self._differs(facts):
             return self._differing(facts)
         if facts.ineffective:
-            names = _listed([change.pointer for change in facts.ineffective])
+            names = listed([change.pointer for change in facts.ineffective])
             return _stopped(
                 Problem(
                     Reason.OVERLAY_INEFFECTIVE,
@@ -140,15 +144,21 @@ class _Case:
         assert entries is not None  # noqa: S101 - there are facts
         tried = view.attempted
         if tried and not tried.finished and not view.work:
-            if entries.last.pending and entries.last.number == tried.base + 1:
+            # The lock is that of the upgrade itself, or of the way back from it, which was then begun on record.
+            locks = {tried.base + 1, *([tried.base + 2] if tried.reason is Reason.CANCELLED else [])}
+            if entries.last.pending and entries.last.number in locks:
                 if tried.orphaned and self._may_write():
                     action = Action(Verb.UNLOCK, view.target)
                     return replace(
-                        _waiting(Reason.PENDING_RELEASE, "An interrupted upgrade is being undone"), work=action
+                        _waiting(Reason.PENDING_RELEASE, f"An interrupted upgrade of {view.target} is being undone"),
+                        work=action,
                     )
             elif self._may_write():
                 action = Action(Verb.SETTLE, view.target)
-                return replace(_waiting(Reason.PROGRESSING, "An interrupted upgrade is being judged"), work=action)
+                return replace(
+                    _waiting(Reason.PROGRESSING, f"An interrupted upgrade of {view.target} is being judged"),
+                    work=action,
+                )
         if entries.last.pending:
             return _stopped(
                 Problem(
@@ -165,9 +175,9 @@ class _Case:
         return spec.mode is Mode.ENFORCE and not spec.suspend
 
     def _differs(self, facts: Facts) -> bool:
-        return bool(facts.changes) or (
-            self.view.applied and bool(self.view.live) and self._policy() is not Policy.IGNORE
-        )
+        # What a running pod alone has lost, no upgrade brings back: its template is as it should be.
+        mendable = any(not each.target.startswith("Pod/") for each in self.view.live)
+        return bool(facts.changes) or (self.view.applied and mendable and self._policy() is not Policy.IGNORE)
 
     def _policy(self) -> Policy:
         return self.snapshot.profile.spec.drift_policy.release
@@ -217,17 +227,17 @@ class _Case:
         if stopped := self._tried():
             return stopped
         if self.snapshot.profile.spec.suspend:
-            return self._missing(facts, Reason.SUSPEND_REQUESTED, None)
+            return self._missing(facts, Reason.SUSPEND_REQUESTED)
         if any(each.mutated for each in view.live) and not facts.changes:
             return self._mutated()
-        if self.wanted and (waiting := self._pools_not_ready()):
-            return self._missing(facts, Reason.WAITING_FOR_NODE_POOLS, waiting)
-        if prepared is None or prepared.key != view.key or (prepared.until and prepared.until <= self.now):
+        if self.wanted and not self._pools_ready():
+            return self._missing(facts, Reason.WAITING_FOR_NODE_POOLS)
+        if prepared is None or not self._is_proven() or (prepared.until and prepared.until <= self.now):
             begin = None if view.work else Action(Verb.PREPARE, view.target)
             what = f"Proving that the chart renders {view.target} unchanged, before the upgrade is planned"
             return replace(self._keep_promise(_waiting(Reason.PROGRESSING, what), facts), work=begin)
         if prepared.problem:
-            return _stopped(prepared.problem)
+            return replace(_stopped(prepared.problem), wake_at=prepared.until)
         return self._proven(facts)
 
     def _tried(self) -> ReleasePlan | None:
@@ -236,28 +246,29 @@ class _Case:
         if tried is None or not tried.finished or tried.reason is None:
             return None
         if tried.reason is Reason.CANCELLED:
-            soon = self.now - tried.started < _BREATH
-            return _waiting(Reason.CANCELLED, f"{_phrase(tried.message)}; it is started again soon") if soon else None
+            again_at = tried.started + _BREATH
+            waiting = _waiting(Reason.CANCELLED, f"{phrase(tried.message)}; it is started again soon")
+            return replace(waiting, wake_at=again_at) if self.now < again_at else None
         if tried.cause != self.view.cause:
             return None
         again = f"tried again when release or profile change, or on request (annotation {ANNOTATION_REQUESTED_AT})"
-        return _stopped(Problem(tried.reason, f"{_phrase(tried.message)}; {again}"))
+        return _stopped(Problem(tried.reason, f"{phrase(tried.message)}; {again}"))
 
     def _proven(self, facts: Facts) -> ReleasePlan:
         """What the upgrade would do is known: may it start now?"""
         action = self._action(facts)
         if (closed := self._closed(facts)) and not self.approved:
-            return self._missing(facts, closed, action)
+            return self._missing(facts, closed)
         if self.snapshot.profile.spec.mode is Mode.PLAN:
-            return self._missing(facts, Reason.PLAN_MODE, action)
+            return self._missing(facts, Reason.PLAN_MODE)
         if not self._announced(action):
-            return self._missing(facts, Reason.ANNOUNCED, action)
+            return self._missing(facts, Reason.ANNOUNCED)
         if self.view.work:
-            return _waiting(Reason.PROGRESSING, f"helm is at work on {self.view.target}")
+            return _waiting(Reason.PROGRESSING, under_way(self.view))
         return replace(_waiting(Reason.WAITING_FOR_ROLLOUT, f"helm upgrades {self.view.target}"), work=action)
 
     def _mutated(self) -> ReleasePlan:
-        names = _listed([each.target + each.change.pointer for each in self.view.live if each.mutated])
+        names = listed([each.target + each.change.pointer for each in self.view.live if each.mutated])
         return _stopped(
             Problem(
                 Reason.MUTATED_BY_ADMISSION,
@@ -265,18 +276,20 @@ class _Case:
             )
         )
 
-    def _pools_not_ready(self) -> Action | None:
+    def _pools_ready(self) -> bool:
         """Servers that are sent to a pool that is not there would stay pending until the upgrade is rolled back."""
         servers = [pool for pool in self.pools if pool.pool.role is Role.SERVER]
-        ready = not self.blocked and all(pool.health is not None and pool.health.ready is _TRUE for pool in servers)
-        changes = self.view.facts.changes if self.view.facts else ()
-        return None if ready else Action(Verb.UPGRADE, self.view.target, differences=changes)
+        return not self.blocked and all(pool.health is not None and pool.health.ready is _TRUE for pool in servers)
+
+    def _is_proven(self) -> bool:
+        return self.view.prepared is not None and self.view.prepared.key == self.view.key
 
     def _action(self, facts: Facts) -> Action:
+        """The upgrade; one that is not proven yet is taken to restart the servers, as nearly every change does."""
         view = self.view
-        assert view.prepared is not None  # noqa: S101 - the caller has seen to it
         live = tuple(replace(each.change, pointer=each.target + each.change.pointer) for each in view.live)
-        restarts = view.prepared.restarts or any(each.target.startswith("Deployment/") for each in view.live)
+        quiet = view.prepared is not None and self._is_proven() and not view.prepared.restarts
+        restarts = not quiet or any(each.target.startswith("Deployment/") for each in view.live)
         return Action(
             Verb.UPGRADE if self.wanted else Verb.RESTORE,
             view.target,
@@ -288,21 +301,24 @@ class _Case:
 
     def _closed(self, facts: Facts) -> Reason | None:
         """Why an upgrade may not start now, approval aside."""
-        spec, view = self.snapshot.profile.spec, self.view
-        drift = self._is_drift()
+        view, drift = self.view, self._is_drift()
         if drift and self._policy() is not Policy.CORRECT:
             return Reason.POLICY
         today = [(time, by) for time, by in view.corrections if self.now - time < _DAY]
         if drift and sum(by == opponent(view, facts) for _, by in today) >= _REVERTS:
             return Reason.FIGHT_DETECTED
-        if view.prepared is None or view.prepared.key != view.key or self._action(facts).disruption is Disruption.NONE:
+        if self._action(facts).disruption is Disruption.NONE:
             return None
+        return self._gate(correction=drift)
+
+    def _gate(self, *, correction: bool) -> Reason | None:
+        """Why the servers may not be restarted now."""
         return gates.closed(
-            spec.disruptions,
-            correction=drift,
-            corrections_today=len(today),
+            self.snapshot.profile.spec.disruptions,
+            correction=correction,
+            corrections_today=sum(self.now - time < _DAY for time, _ in self.view.corrections),
             now=self.now,
-            busy=Reason.CONTENT_RUNNING if view.busy else None,
+            busy=Reason.CONTENT_RUNNING if self.view.busy else None,
         )
 
     def _announced(self, action: Action) -> bool:
@@ -316,10 +332,11 @@ class _Case:
             for planned in self.snapshot.profile.status.plan
         )
 
-    def _missing(self, facts: Facts, reason: Reason, action: Action | None) -> ReleasePlan:
+    def _missing(self, facts: Facts, reason: Reason) -> ReleasePlan:
         """Say what waits, and for what."""
-        if action is None:
-            action = Action(Verb.UPGRADE, self.view.target, differences=facts.changes)
+        action = self._action(facts)
+        if reason in _NO_USE_TO_APPROVE:
+            action = replace(action, digest="")  # approval is of what could start, not of what is found out later
         told = self._carried(facts, waits=(reason, action))
         return replace(_settled(told), deferred=((action, reason),))
 
@@ -342,7 +359,7 @@ class _Case:
         return Verdict(_TRUE, Reason.OVERLAY_APPLIED, f"{what} the overlay{more}")
 
     def _say(self, how: str, pointers: list[str], waits: tuple[Reason, Action] | None) -> str:
-        text = f"{self.view.target} {how} {_listed(pointers)}"
+        text = f"{self.view.target} {how} {listed(pointers)}"
         if waits is None:
             return text
         reason, action = waits
@@ -350,32 +367,11 @@ class _Case:
         return f"{text}{cost}. {why_waiting(reason, self.view)}"
 
 
-def why_waiting(reason: Reason, view: ReleaseView) -> str:
-    """What an upgrade waits for, in one sentence."""
-    match reason:
-        case Reason.CONTENT_RUNNING:
-            return f"Waits until content ends that it would orphan ({_listed(view.busy)}), or for approval."
-        case Reason.AWAITING_APPROVAL:
-            return "Waits for approval."
-    return reason.explain
-
-
 def opponent(view: ReleaseView, facts: Facts) -> str:
     """Whose change a correction undoes, in words that stay the same from one time to the next."""
     if facts.changes:
         return "helm rollback" if facts.rollback_to is not None else "helm upgrade"
     return view.live[0].author.manager if view.live else "unknown"
-
-
-def _listed(names: Sequence[str]) -> str:
-    """The first of many; all of them are in ``status.plan`` or ``status.drift``."""
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return clip(", ".join(names[:_NAMED]), _LONG) + more
-
-
-def _phrase(message: str) -> str:
-    """A message to which something is added."""
-    return message.rstrip(". ")
 
 
 def _stopped(problem: Problem) -> ReleasePlan:

@@ -17,8 +17,9 @@ from connect_autoscaler.core.watch import METADATA, Watch
 from connect_autoscaler.nodepools.managers import UNKNOWN, author, owners
 from connect_autoscaler.release.facts import Facts, assess, claims, guards, observe, server_of
 from connect_autoscaler.release.history import Entries, Entry, Revision, UnreadableError, decode
+from connect_autoscaler.release.lists import RENDERED
 from connect_autoscaler.release.manifest import ObjectKey, Server, find_server, objects, place, runs_connect
-from connect_autoscaler.release.merge import Change, Merged
+from connect_autoscaler.release.merge import Change, Merged, pointer
 from connect_autoscaler.release.overlay import CONTENT_LABELS
 from connect_autoscaler.release.pods import Pod, in_the_way
 from connect_autoscaler.release.state import State
@@ -26,6 +27,7 @@ from connect_autoscaler.release.values import get
 
 _PATIENCE: Final = 5.0
 _HELM: Final = "helm"
+_RENDERED: Final = pointer(RENDERED)
 Pools = Sequence[Mapping[str, Any]]
 
 
@@ -268,9 +270,9 @@ class ReleaseReader:
         if not found and self.rolled_out(facts):
             for pod in sorted(self.servers, key=lambda pod: pod.name):
                 for change in () if pod.terminating or pod.over else facts.missing_in_pod(pod.body):
-                    pointer = place(change.pointer).pointer.removeprefix("/spec/template")
+                    shown = place(change.pointer).pointer.removeprefix("/spec/template")
                     key = ObjectKey("Pod", pod.namespace, pod.name)
-                    found.append(LiveChange(str(key), _moved(change, pointer), UNKNOWN, guards=guards(change.pointer)))
+                    found.append(LiveChange(str(key), _moved(change, shown), UNKNOWN, guards=guards(change.pointer)))
         return tuple(found)
 
     @property
@@ -293,12 +295,14 @@ class ReleaseReader:
         return in_the_way(self.content, self.since(facts))
 
     def since(self, facts: Facts) -> datetime | None:
-        """When servers with the overlay came up; None: none runs with it."""
-        carrying = [
-            pod.created
-            for pod in self.servers
-            if pod.ready and not facts.changes and not facts.missing_in_pod(pod.body)
-        ]
+        """When servers came up that have renders annotated; None: none does so.
+
+        What else of the overlay is to change is of no account: renders are told by their annotation alone.
+        """
+        annotating = not any(each.pointer.startswith(_RENDERED) and each.actual is None for each in facts.changes)
+        carrying = [pod.created for pod in self.servers if pod.ready and not facts.missing_in_pod(pod.body)]
+        if not annotating:
+            return None
         return min(carrying, default=None)
 
     async def _look_at_claims(self, revision: Revision) -> None:
@@ -326,8 +330,8 @@ def _gone() -> Change:
     return Change("/", {}, None)
 
 
-def _moved(change: Change, pointer: str) -> Change:
-    return replace(change, pointer=pointer)
+def _moved(change: Change, where: str) -> Change:
+    return replace(change, pointer=where)
 
 
 def _path(pointer: str) -> tuple[str, ...]:

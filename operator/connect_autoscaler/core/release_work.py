@@ -2,85 +2,46 @@
 
 import asyncio
 import base64
+import contextlib
 import logging
 import secrets
 import traceback
-from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, field
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
 from connect_autoscaler.api.conditions import Problem, Reason
-from connect_autoscaler.api.profile import Profile
 from connect_autoscaler.api.spec import OnConflict, Release
 from connect_autoscaler.core.errors import KubeError, Retry
 from connect_autoscaler.core.events import Event
 from connect_autoscaler.core.kube import Kube
 from connect_autoscaler.core.preflight import preflight
 from connect_autoscaler.core.release_model import Phase, Prepared, Work
-from connect_autoscaler.core.release_reader import Pools, Reading, ReleaseReader
+from connect_autoscaler.core.release_reader import Reading, ReleaseReader
 from connect_autoscaler.core.release_store import Store
+from connect_autoscaler.core.release_tools import Job, Toolbox
 from connect_autoscaler.core.requests import requested_at
-from connect_autoscaler.release.charts import Charts, Credentials, verify
-from connect_autoscaler.release.helm import Access, Helm, HelmError, Target, classify
-from connect_autoscaler.release.history import Entries
+from connect_autoscaler.release.charts import Credentials, verify
+from connect_autoscaler.release.helm import HelmError, Target, classify
+from connect_autoscaler.release.history import Entries, Entry
 from connect_autoscaler.release.manifest import Objects, changed, in_effect, objects, restarts, shown_by
 from connect_autoscaler.release.merge import differences
-from connect_autoscaler.release.outcome import judge
-from connect_autoscaler.release.state import Holder, Record, State
+from connect_autoscaler.release.outcome import Verdict, judge
+from connect_autoscaler.release.state import Record, State
 from connect_autoscaler.release.values import effective
 
 log = logging.getLogger(__name__)
 
-_AT_ONCE: Final = 2
 _FAILED: Final = "failed"
+_DEPLOYED: Final = "deployed"
 _HISTORY: Final = 10
 _FRESH: Final = timedelta(minutes=1)
 """How long a proof and a look for conflicts hold."""
 _SOON: Final = timedelta(seconds=30)
 _LATER: Final = timedelta(minutes=5)
 """When to look again at what is in the way of an upgrade, if nothing else changes."""
-
-
-@dataclass(frozen=True)
-class Toolbox:
-    """What all releases of an operator share."""
-
-    helm: Helm
-    charts: Charts
-    holder: Holder
-    kubeconfig: str | None = None
-    context: str | None = None
-    namespaces: frozenset[str] | None = None
-    """Namespaces whose releases are served; None: all that the operator's rights allow."""
-    account_required: bool = False
-    """Whether a profile must name a ServiceAccount to impersonate."""
-    slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_AT_ONCE))
-
-    def access(self, release: Release) -> Access:
-        """How helm gets to the API server for a release."""
-        user = release.service_account_name
-        full = f"system:serviceaccount:{release.namespace}:{user}" if user else None
-        return Access(self.kubeconfig, self.context, full)
-
-
-@dataclass(frozen=True)
-class Job:
-    """What long work is done for."""
-
-    profile: Profile
-    release: Release
-    state: State | None
-    server_pools: Pools
-    content_pools: Pools
-    wanted: bool
-    key: str
-    """Names what is prepared, and what it is for."""
-    live: bool = False
-    """Whether live objects differ, so that those have to be looked at which the values leave as they are."""
-    corrects: str | None = None
-    """Whose change an upgrade undoes."""
 
 
 class Workshop:
@@ -127,9 +88,9 @@ class Workshop:
         """Begin to undo the lock of an upgrade of ours that died."""
         self._start(Phase.UNLOCKING, self._unlock(job, entries))
 
-    def settle(self) -> None:
+    def settle(self, job: Job) -> None:
         """Judge an upgrade of ours of which nobody knows what became of it."""
-        self._start(Phase.PREPARING, self._settle())
+        self._start(Phase.SETTLING, self._judge(job, None))
 
     def remember(self, job: Job) -> None:
         """Remember that the release carries the overlay without any work of ours."""
@@ -262,7 +223,7 @@ class Workshop:
             if self._chart is None or before is None or self.prepared != before:
                 return  # not as announced: that has to be announced first
             chart = self._chart[0]
-        state = job.state or State.new()
+        state = await self._store.load() or State.new()
         record = Record(
             id=identity,
             overlay=reading.facts.wanted,
@@ -305,7 +266,7 @@ class Workshop:
         except asyncio.CancelledError:
             # The operator ends. Helm has rolled back or was killed; whoever comes next judges by the Secrets.
             raise
-        await self._judge(failure)
+        await self._judge(job, failure)
 
     def _cost(self) -> str:
         return "; the servers restart" if self.prepared and self.prepared.restarts else ""
@@ -315,12 +276,11 @@ class Workshop:
         if entries is not None and entries.deployed is not None:
             reading = await self._read(job, entries)
             if not reading.facts.changes:
-                await self._store.save((job.state or State.new()).found(reading.facts.wanted, reading.merged.prior))
+                await self._store.save(
+                    (await self._store.load() or State.new()).found(reading.facts.wanted, reading.merged.prior)
+                )
 
-    async def _settle(self) -> None:
-        await self._judge(None)
-
-    async def _judge(self, failure: HelmError | None) -> None:
+    async def _judge(self, job: Job, failure: HelmError | None) -> None:
         """Tell from the release's Secrets what has become of the upgrade on record, and remember it."""
         self._store.forget()
         state = await self._store.load()
@@ -331,11 +291,16 @@ class Workshop:
         next_one = history.get(record.base + 1)
         revision = await self._reader.revision(next_one) if next_one else None
         after = history.get(record.base + 2)
-        undone = (await self._reader.revision(after)).rollback_to is not None if after else False
+        last = await self._reader.revision(after) if after else None
+        undone = last is not None and last.rollback_to is not None
         mine = revision is not None and revision.attempt == record.id and state.digest(revision.config) == record.config
+        if next_one and not mine and await self._bring_back(job, state, record, history):
+            return
         if failure is None and mine and revision is not None and revision.status == _FAILED:
             failure = classify(f"Error: {revision.description}", revision.config)  # Helm leaves its last words there
         verdict = judge(next_one, after, mine=mine, undone=undone, failure=failure)
+        if last and mine and last.status == _DEPLOYED and state.digest(last.config) == record.config:
+            verdict = Verdict(None)  # its lock was undone by completing it
         if verdict is None:
             return  # still locked
         if verdict.reason is None:
@@ -351,20 +316,46 @@ class Workshop:
             await self._store.save(state.failed(verdict.reason, verdict.message))
             self._tell(("Warning", "UpgradeFailed", f"{self._name}: {verdict.message}"))
 
+    async def _bring_back(self, job: Job, state: State, record: Record, history: Mapping[int, Entry]) -> bool:
+        """Undo an upgrade of ours that wrote over a stranger's unseen, since Helm knows no guarded write.
+
+        His revision is rolled back to, with its values and its chart; then the upgrade is made again on top of it.
+        """
+        ours = max(history)
+        if ours == record.base + 1 or not history[ours].deployed:
+            return False
+        revision = await self._reader.revision(history[ours])
+        if revision.attempt != record.id or state.digest(revision.config) != record.config:
+            return False
+        theirs = max(number for number in history if number < ours)
+        text = f"Revision {theirs} came first; it is brought back, and the upgrade made again with its values"
+        self._tell(("Warning", "UpgradeRaced", f"{self._name}: {text}"))
+        with contextlib.suppress(HelmError):  # the next pass sees what became of it
+            await self._tools.helm.rollback(
+                Target(job.release.namespace, job.release.name),
+                self._tools.access(job.release),
+                theirs,
+                timeout=job.release.timeout,
+                history_max=max(_HISTORY, len(history) + 1),
+            )
+        await self._store.save(state.failed(Reason.CANCELLED, text))
+        return True
+
     async def _unlock(self, job: Job, entries: Entries) -> None:
         """Take the lock of our dead upgrade: forward if its rollout is complete, else back; neither costs a restart."""
-        state = job.state
+        state = await self._store.load()
         fresh = await self._fresh()
         if state is None or state.record is None or fresh != entries or not entries.last.pending:
             return
         record = state.record
-        revision = await self._reader.revision(entries.last)
-        if (
-            entries.last.number != record.base + 1
-            or revision.attempt != record.id
-            or state.digest(revision.config) != record.config
-        ):
+        begun = next((e for e in await self._reader.all_entries() if e.number == record.base + 1), entries.last)
+        revision = await self._reader.revision(begun)
+        if revision.attempt != record.id or state.digest(revision.config) != record.config:
+            await self._store.save(state.failed(Reason.CANCELLED, "The upgrade did not begin: somebody's came before"))
             return
+        # Should this process die, too, the next one has to know the rollback that it finds under way.
+        state = state.begin(replace(record, reason=Reason.CANCELLED))
+        await self._store.save(state)
         forward = await self._reader.carries(revision)
         target = record.base + 1 if forward else record.base
         self._tell(

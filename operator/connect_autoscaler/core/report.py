@@ -19,7 +19,9 @@ from connect_autoscaler.api.status import (
     EffectivePolicies,
     ForeignPod,
     Heals,
+    Limitation,
     NodePoolStatus,
+    Orphans,
     PlannedAction,
     ProfileStatus,
     ReleaseStatus,
@@ -74,7 +76,8 @@ def status(snapshot: Snapshot, plan: Plan, outcome: Outcome, now: datetime) -> P
         plan_digest=plan.digest,
         drift=found,
         checks=tuple(_checks(snapshot, now)),
-        limitations=limitations(snapshot.scene) if snapshot.scene else (),
+        limitations=(*(limitations(snapshot.scene) if snapshot.scene else ()), *_api_limitations(snapshot)),
+        orphans=_orphans(snapshot),
         foreign_pods=tuple(_foreign(snapshot)),
         heals=Heals(total=heals.total + healed, last_time=now if healed else heals.last_time),
     )
@@ -86,6 +89,22 @@ def _checks(snapshot: Snapshot, now: datetime) -> Iterator[Check]:
         old = before.get(check.name)
         since = old.last_changed if old and old.result is check.result else now
         yield check.model_copy(update={"last_changed": since})
+
+
+def _api_limitations(snapshot: Snapshot) -> Iterator[Limitation]:
+    jobs = snapshot.jobs
+    if jobs and jobs.pinned:
+        message = "Contents with min_processes keep content nodes even without visitors; set it to 0 where you can"
+        yield Limitation(name="PinnedByMinProcesses", count=jobs.pinned, message=message)
+    if jobs and jobs.problem:
+        yield Limitation(name="ConnectApiUnavailable", count=1, message=jobs.problem.message)
+
+
+def _orphans(snapshot: Snapshot) -> Orphans | None:
+    if snapshot.jobs is None:
+        return None
+    items = tuple(decision.status for decision in snapshot.jobs.decisions)
+    return Orphans(total=len(items), items=items)
 
 
 def _foreign(snapshot: Snapshot) -> Iterator[ForeignPod]:
@@ -162,6 +181,7 @@ def _planned(plan: Plan) -> tuple[PlannedAction, ...]:
             disruption=action.disruption,
             node_claims=action.node_claims or None,
             reason=reason,
+            message=reason.explain,
         )
         for action, reason in plan.deferred
     )

@@ -10,7 +10,7 @@ from connect_autoscaler.api.spec import Mode
 from connect_autoscaler.api.status import CheckResult, Condition, ConditionStatus, Disruption, DriftAction, DriftStatus
 from connect_autoscaler.core.errors import Retry
 from connect_autoscaler.core.model import Action, Outcome, Plan, PoolPlan, ReleasePlan, Snapshot, Verdict
-from connect_autoscaler.core.release_plan import why_waiting
+from connect_autoscaler.core.release_words import why_waiting
 from connect_autoscaler.nodepools.health import Health, health
 from connect_autoscaler.placement.checks import (
     CONTENT_PLACED,

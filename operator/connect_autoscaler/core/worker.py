@@ -17,6 +17,7 @@ from typing import Final
 from connect_autoscaler.api.conditions import Problem, Reason
 from connect_autoscaler.api.pools import Role
 from connect_autoscaler.api.profile import Profile
+from connect_autoscaler.api.spec import When
 from connect_autoscaler.api.status import Disruption, ProfileStatus
 from connect_autoscaler.core import report
 from connect_autoscaler.core.act import Actor
@@ -26,6 +27,7 @@ from connect_autoscaler.core.errors import KubeError, Retry
 from connect_autoscaler.core.events import Event, corrections
 from connect_autoscaler.core.fights import Fights
 from connect_autoscaler.core.giving_back import wants_restore
+from connect_autoscaler.core.jobs_keeper import JobsKeeper, busy
 from connect_autoscaler.core.model import Action, Json, Outcome, Plan, Snapshot, Verb
 from connect_autoscaler.core.placement_reader import PlacementReader
 from connect_autoscaler.core.plan import plan
@@ -71,6 +73,7 @@ class Worker:
         self._fights = Fights()
         self._keeper = ReleaseKeeper(context.kube, context.tools, context.clock, self.wake, self._tell)
         self._placement = PlacementReader(context.kube, context.clock, self.wake)
+        self._jobs = JobsKeeper(context.kube, context.clock, self.wake, self._tell)
         self._actor = Actor(context.kube, context.wrote, self._keeper.forget, self._keeper.publish)
         self._woken = asyncio.Event()
         self._deadline: datetime | None = context.clock()
@@ -98,6 +101,7 @@ class Worker:
                 await self._keeper.finish()
         await self._keeper.close()
         self._placement.close()
+        self._jobs.close()
 
     def _tell(self, event: Event) -> None:
         if profile := self._context.profiles.get(self._name):
@@ -219,8 +223,12 @@ class Worker:
         snapshot = replace(snapshot, release=view)
         if view is None or view.facts is None or profile.deleting:
             self._placement.close()
+            self._jobs.close()
             return snapshot
-        return replace(snapshot, scene=await self._placement.look(profile, view, *_live(snapshot)))
+        pending = bool(view.facts.changes or view.live) and profile.spec.disruptions.when is When.WHEN_IDLE
+        jobs = self._jobs.look(profile, view, self._keeper.store, pending=pending)
+        scene = await self._placement.look(profile, view, *_live(snapshot))
+        return replace(snapshot, release=busy(view, jobs), jobs=jobs, scene=scene)
 
     def _remember(self, decided: Plan, outcome: Outcome, now: datetime) -> None:
         """Count corrections: for fights, and for the daily limit of those that replace nodes."""
@@ -258,6 +266,8 @@ class Worker:
         """Seconds until time alone, or a failure, calls for another pass."""
         resync = profile.spec.resync.total_seconds() * random.uniform(1 - _JITTER, 1 + _JITTER)  # noqa: S311
         times = [resync]
+        if self._jobs.due:
+            times.append(max((self._jobs.due - now).total_seconds(), 0.0))
         if decided.wake_at:
             times.append(max((decided.wake_at - now).total_seconds(), 0.0))
         # The echo of a creation wakes nobody, so it is now that the time of "not picked up" has to be remembered.

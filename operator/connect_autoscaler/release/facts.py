@@ -20,6 +20,7 @@ from connect_autoscaler.release.manifest import (
     gcfg_value,
     in_effect,
     objects,
+    service_url,
     shown_by,
     shown_by_pod,
 )
@@ -63,6 +64,8 @@ class Facts:
     """What the values have and the stored manifest does not show."""
     export: Json
     """The merged values, as far as the overlay is about them."""
+    service: str | None = None
+    """Address of the servers from within the cluster; None: the chart rendered no Service."""
 
     def missing(self, live: Objects) -> tuple[Change, ...]:
         """What live objects do not show although the stored manifest does."""
@@ -131,6 +134,7 @@ def assess(
         server=server,
         selector=selector,
         content_namespace=_content_namespace(rendered, server) or namespace,
+        service=service_url(rendered, selector),
         problem=refusal(subject) if wanted else None,
         config=state.digest(revision.config) if state else "",
         wanted=asked,
@@ -176,6 +180,7 @@ def observe(
         server=server,
         selector=selector,
         content_namespace=_content_namespace(live, server) or server.deployment.namespace,
+        service=None,
         problem=None,
         config="",
         wanted=asked,

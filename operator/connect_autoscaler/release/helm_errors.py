@@ -243,6 +243,12 @@ _RULES: Final = (
         Reason.INTERNAL_ERROR,
         "helm cannot read the values that the operator gave it",
     ),
+    _rule(  # what Helm 4.3 makes of a 403 to its first question, such as for the lack of a right to impersonate
+        r"cluster unreachable: unknown",
+        Reason.FORBIDDEN,
+        "the API server refuses helm's user: the operator may lack the right to impersonate the ServiceAccount",
+        passing=True,
+    ),
     _rule(r"cluster unreachable", Reason.API_UNAVAILABLE, "helm cannot reach the API server", passing=True),
     _rule(
         r"missing in charts/ directory",

@@ -63,6 +63,8 @@ def tolerates(existing: Any, wanted: Any) -> bool:
 
     Source: ``k8s.io/api/core/v1`` ``Toleration.ToleratesTaint``. One with tolerationSeconds covers it for a while only.
     """
+    if same(existing, wanted):
+        return True
     have, want = dict(toleration_key(existing)), dict(toleration_key(wanted))
     if isinstance(existing, Mapping) and existing.get("tolerationSeconds") is not None:
         return False

@@ -87,6 +87,17 @@ def restarts(before: Objects, after: Objects, server: Server) -> bool:
     return get(before.get(server.deployment), _TEMPLATE) != get(after.get(server.deployment), _TEMPLATE)
 
 
+def service_url(rendered: Objects, selector: Mapping[str, str]) -> str | None:
+    """Address, from within the cluster, of the Service before pods with these labels; None: there is none."""
+    for key, each in rendered.items():
+        spec = each.get("spec") or {}
+        if key.kind == "Service" and spec.get("selector") and spec["selector"].items() <= selector.items():
+            ports = spec.get("ports") or ()
+            port = next((p["port"] for p in ports if p.get("name") == "http"), ports[0]["port"] if ports else 80)
+            return f"http://{key.name}.{key.namespace}.svc:{port}"
+    return None
+
+
 def shown_by_pod(pod: Mapping[str, Any]) -> Json:
     """What a pod, or a pod template, shows of the overlay."""
     spec = pod.get("spec") or {}

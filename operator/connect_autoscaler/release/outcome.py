@@ -39,7 +39,7 @@ def judge(
             return Verdict(failure.reason, said)
         return Verdict(Reason.CANCELLED, "The upgrade did not begin, or somebody else's came before; it is made again")
     if next_one.pending:
-        return None
+        return Verdict(Reason.CANCELLED, "The upgrade was interrupted, and undone by hand") if after else None
     if next_one.status == _FAILED or (failure and failure.reason in {Reason.ROLLED_BACK, Reason.ROLLBACK_FAILED}):
         return _failed(failure, said, undone=undone)
     if after and undone and after.status == _FAILED and next_one.status == "superseded":

@@ -65,6 +65,8 @@ class State:
     record: Record | None = None
     corrections: tuple[tuple[str, str], ...] = ()
     """Time and opponent of each correction, the last ones."""
+    reruns: tuple[tuple[str, str], ...] = ()
+    """Key and time of each content job that was run again, the last ones."""
 
     @classmethod
     def new(cls) -> Self:
@@ -83,8 +85,9 @@ class State:
                 prior=raw["prior"],
                 record=_record(record) if record else None,
                 corrections=tuple((time, by) for time, by in raw["corrections"]),
+                reruns=tuple((key, time) for key, time in raw.get("reruns", ())),
             )
-        except (KeyError, TypeError, ValueError):
+        except (AttributeError, KeyError, TypeError, ValueError):
             return None
 
     def secret(self, name: str, namespace: str, profile: str, uid: str) -> Json:
@@ -112,6 +115,10 @@ class State:
         return hmac.new(
             self.salt.encode(), json.dumps([config, *parts], sort_keys=True).encode(), hashlib.sha256
         ).hexdigest()
+
+    def rerun(self, key: str, now: datetime) -> "State":
+        """Remember a content job as run again."""
+        return replace(self, reruns=(*self.reruns, (key, now.isoformat()))[-_RERUNS:])
 
     def begin(self, record: Record) -> "State":
         """Remember an upgrade before it starts."""
@@ -146,6 +153,8 @@ class State:
 
 
 _REMEMBERED: Final = 20
+_RERUNS: Final = 1000
+"""More than an hour can have, and more than Connect keeps orphans for."""
 _REASONS: Final = {each.value: each for each in Reason}
 
 
@@ -153,7 +162,8 @@ def _record(raw: Mapping[str, Any]) -> Record:
     known = {each.name for each in fields(Record)}
     values = {name: value for name, value in raw.items() if name in known}
     reason = values.get("reason")
-    return Record(**{**values, "holder": Holder(**raw["holder"]), "reason": _REASONS.get(reason or "")})
+    holder = {name: raw["holder"].get(name) for name in (each.name for each in fields(Holder))}
+    return Record(**{**values, "holder": Holder(**holder), "reason": _REASONS.get(reason or "")})
 
 
 def _plain(value: Any) -> Any:
