@@ -10,10 +10,10 @@ export VIRTUAL_ENV := $(CURDIR)/$(VENV)
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format typecheck bench cluster lock clean
+.PHONY: help demo test e2e lint format typecheck bench cluster lock clean
 
 help:  ## show the targets
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "connect-autoscaler needs Python 3.11 or newer; say make PYTHON=/path/to/python3.11")'
@@ -33,6 +33,10 @@ demo: $(VENV)/.synced  ## see it work on a real local control plane (KEEP=1 leav
 test: $(VENV)/.synced  ## run all tests on the real control plane
 	$(BIN)/python -m sandbox build
 	$(BIN)/python -m pytest --numprocesses 3 $(PYTEST_ARGS)
+
+e2e: $(VENV)/.synced  ## run the long scenarios on both versions of Karpenter
+	$(BIN)/python -m sandbox build
+	E2E_MINUTES=$(or $(E2E_MINUTES),10) E2E_KARPENTER=1.14,1.15 $(BIN)/python -m pytest --timeout 3600 $(PYTEST_ARGS) tests/e2e/test_scenarios.py
 
 lint: $(VENV)/.synced  ## ruff and the import contracts
 	$(BIN)/ruff check

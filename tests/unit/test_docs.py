@@ -32,7 +32,7 @@ def test_page_of_reasons_is_the_enum() -> None:
 def test_status_page_names_every_condition() -> None:
     page = (DOCS / "reference" / "status.md").read_text()
     shown = {kind for kind in ConditionType if f"`{kind}`" in page}
-    assert shown == set(ConditionType) - {ConditionType.PLACEMENT_VERIFIED}  # comes with the checks of placement
+    assert shown == set(ConditionType)
 
 
 def test_options_page_names_every_option_and_variable() -> None:

@@ -153,7 +153,7 @@ class _Case:
                         _waiting(Reason.PENDING_RELEASE, f"An interrupted upgrade of {view.target} is being undone"),
                         work=action,
                     )
-            elif self._may_write():
+            elif tried.orphaned and self._may_write():
                 action = Action(Verb.SETTLE, view.target)
                 return replace(
                     _waiting(Reason.PROGRESSING, f"An interrupted upgrade of {view.target} is being judged"),
@@ -230,6 +230,9 @@ class _Case:
             return self._missing(facts, Reason.SUSPEND_REQUESTED)
         if any(each.mutated for each in view.live) and not facts.changes:
             return self._mutated()
+        if self.wanted and not (view.taken_over or view.rolled_out):
+            what = f"Servers of {view.target} are not rolled out yet; nothing is done to it before"
+            return _waiting(Reason.WAITING_FOR_ROLLOUT, what)
         if self.wanted and not self._pools_ready():
             return self._missing(facts, Reason.WAITING_FOR_NODE_POOLS)
         if prepared is None or not self._is_proven() or (prepared.until and prepared.until <= self.now):
@@ -237,7 +240,10 @@ class _Case:
             what = f"Proving that the chart renders {view.target} unchanged, before the upgrade is planned"
             return replace(self._keep_promise(_waiting(Reason.PROGRESSING, what), facts), work=begin)
         if prepared.problem:
-            return replace(_stopped(prepared.problem), wake_at=prepared.until)
+            # Under Warn nothing is about to be written, so that what would be in the way stops nothing.
+            warned = self._is_drift() and self._policy() is not Policy.CORRECT
+            stopped = _settled(self._carried(facts)) if warned else _stopped(prepared.problem)
+            return replace(stopped, wake_at=prepared.until)
         return self._proven(facts)
 
     def _tried(self) -> ReleasePlan | None:

@@ -299,9 +299,16 @@ def urgent(old: ProfileStatus, new: ProfileStatus) -> bool:
     # Nothing starts before its plan stands in the status.
     if new.plan_digest != old.plan_digest or new.attempt != old.attempt:
         return True
+    if _drifted(new) and not _drifted(old):
+        return True
     if new.condition(ConditionType.RECONCILING):
         return False
     return old.observed_generation != new.observed_generation or _states(old.conditions) != _states(new.conditions)
+
+
+def _drifted(status: ProfileStatus) -> bool:
+    condition = status.condition(ConditionType.DRIFTED)
+    return condition is not None and condition.status is ConditionStatus.TRUE
 
 
 def _lost(status: ProfileStatus) -> int:
