@@ -117,5 +117,6 @@ def settings() -> kopf.OperatorSettings:
     made.watching.connect_timeout = 10
     made.networking.connect_timeout = 5
     made.networking.request_timeout = 30
-    made.process.ultimate_exiting_timeout = 30
+    # Kopf would kill the process amid an upgrade that may finish; whoever cannot wait has SIGKILL of his own.
+    made.process.ultimate_exiting_timeout = None
     return made

@@ -46,9 +46,12 @@ async def operated(scene: Cluster) -> AsyncIterator[Operator]:
 
 
 async def test_consolidation_takes_a_server_without_the_profile(scene: Cluster) -> None:
-    async with Release(scene, {"resources": {"requests": {"cpu": "1"}}}) as release, crowd(scene, release.namespace):
+    scene.apply(_filler("filler", "default", "20", {}))
+    await eventually(lambda: scene.kubectl("get", "node", "-o", "name").stdout, timeout=60)
+    async with Release(scene, {"resources": {"requests": {"cpu": "1"}}}) as release:
         server = await running_server(release)
-        await eventually(lambda: moved(release, server), timeout=180)
+        _clear(scene, "default")  # the node is much too big now
+        await eventually(lambda: moved(release, server), timeout=120)
 
 
 async def test_consolidation_never_takes_a_server_with_it(scene: Cluster) -> None:

@@ -65,8 +65,8 @@ def test_everything_is_there(deployed: list[Json]) -> None:
         "CustomResourceDefinition",
         "Deployment",
         "Namespace",
-        "Role",
-        "RoleBinding",
+        *["Role"] * 2,
+        *["RoleBinding"] * 2,
         "ServiceAccount",
     ]
     name = "app.kubernetes.io/name"

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from connect_autoscaler.api.conditions import Problem, Reason
 from connect_autoscaler.api.profile import Profile
-from connect_autoscaler.api.spec import Mode
+from connect_autoscaler.api.spec import Mode, Recovery
 from connect_autoscaler.core.errors import KubeError
 from connect_autoscaler.core.events import Event
 from connect_autoscaler.core.kube import Kube
@@ -47,7 +47,10 @@ def busy(view: ReleaseView, jobs: JobsView | None) -> ReleaseView:
     if jobs is None:
         return view
     if jobs.quiescence is not None:
-        return replace(view, busy=tuple(map(str, jobs.quiescence.holding)))
+        holding, interactive = jobs.quiescence.holding, jobs.quiescence.interactive
+        told = {*interactive, *(hold.name for hold in holding)}
+        # What has started since the answer is not known to be harmless.
+        return replace(view, busy=(*map(str, holding), *(name for name in view.busy if name not in told)))
     unknown = jobs.problem.message if jobs.problem else "Connect has not answered yet"
     return replace(view, busy=view.busy or (unknown,))
 
@@ -106,8 +109,8 @@ class JobsKeeper:
 
     @property
     def due(self) -> datetime | None:
-        """When time alone calls for another look."""
-        return self._sweep_due
+        """When time alone calls for another look; None: never, or not before the sweep under way has ended."""
+        return None if "sweep" in self._tasks else self._sweep_due
 
     def close(self) -> None:
         """End everything."""
@@ -153,23 +156,27 @@ class JobsKeeper:
         self._connect = None
 
     async def _open(self, profile: Profile, view: ReleaseView) -> Connect:
-        """Connect, with the key as the Secret has it now.
-
-        Raises:
-            ConnectError: The Secret is not as it has to be.
-            KubeError: It cannot be read.
-        """
+        """The connection for quick questions, with the key as the Secret had it some minutes ago at most."""
         assert profile.spec.connect_api is not None  # noqa: S101 - the caller has seen to it
         name, now = profile.spec.connect_api.secret_name, self._clock()
         if self._connect and self._connect[1] > now and self._connect[2] == name:
             return self._connect[0]
         self._drop()
+        connect = await self._new(view, name)
+        self._connect = connect, now + _OPEN, name
+        return connect
+
+    async def _new(self, view: ReleaseView, name: str) -> Connect:
+        """Connect.
+
+        Raises:
+            ConnectError: The Secret is not as it has to be.
+            KubeError: It cannot be read.
+        """
         secret = await self._kube.get(f"/api/v1/namespaces/{view.namespace}/secrets/{name}")
         data = {key: base64.b64decode(value) for key, value in (secret.get("data") or {}).items()}
         url = data["url"].decode(errors="replace") if "url" in data else view.facts.service if view.facts else None
-        connect = Connect(url or "", data.get("apiKey", b"").decode(errors="replace"), ca=data.get("ca.crt"))
-        self._connect = connect, now + _OPEN, name
-        return connect
+        return Connect(url or "", data.get("apiKey", b"").decode(errors="replace"), ca=data.get("ca.crt"))
 
     async def _ask(self, profile: Profile, view: ReleaseView) -> None:
         """Ask what a restart would disturb: the queue, and what runs, never about everything."""
@@ -186,7 +193,16 @@ class JobsKeeper:
 
     async def _sweep(self, profile: Profile, view: ReleaseView, store: Store) -> None:
         """Look at every content item for jobs without a server, and run again what may be."""
-        connect = await self._open(profile, view)
+        assert profile.spec.connect_api is not None  # noqa: S101 - the caller has seen to it
+        begun, due = self._clock(), self._sweep_due
+        # A connection of its own: that for quick questions is dropped whenever one of them fails.
+        async with await self._new(view, profile.spec.connect_api.secret_name) as connect:
+            again = await self._swept(profile, view, store, connect)
+        if self._sweep_due == due or self._sweep_due is None or self._sweep_due <= begun:
+            self._sweep_due = again
+
+    async def _swept(self, profile: Profile, view: ReleaseView, store: Store, connect: Connect) -> datetime | None:
+        """Sweep once; tell when to sweep again, None: when a server goes."""
         contents: dict[str, Content] = {}
         jobs: list[Job] = []
         async with aclosing(connect.sweep()) as steps:
@@ -208,15 +224,18 @@ class JobsKeeper:
         )
         # Interactive content starts again with its next visit: nothing is lost that anybody could mend.
         lost = tuple(orphan for orphan in lost if orphan.job.kind is not Kind.INTERACTIVE)
-        decisions = decide(lost, known, profile.spec.recovery, self._clock())
+        may_write = profile.spec.mode is Mode.ENFORCE and not profile.spec.suspend
+        decisions = decide(lost, known, profile.spec.recovery if may_write else Recovery(), self._clock())
         self._announce(decisions)
-        if profile.spec.mode is Mode.ENFORCE and not profile.spec.suspend:
-            for decision in decisions:
-                if decision.action is Action.RERUN:
-                    await self._rerun(connect, store, decision)
+        for decision in decisions:
+            if decision.action is Action.RERUN:
+                await self._rerun(connect, store, decision)
         pinned = sum(bool(content.min_processes) for content in contents.values())
         self._view = replace(self._view, problem=None, decisions=decisions, pinned=pinned)
-        self._sweep_due = self._clock() + _AGAIN if decisions else None
+        serving = {host.hostname for host in hosts}
+        if any(job.active and job.hostname and job.hostname not in serving for job in jobs):
+            return self._clock() + (_AGAIN if decisions else GRACE + _SLACK)  # too young to be called orphans
+        return None
 
     async def _variants(self, connect: Connect, lost: tuple[Orphan, ...]) -> dict[str, tuple[Variant, ...]]:
         found = {}
@@ -228,8 +247,7 @@ class JobsKeeper:
     async def _rerun(self, connect: Connect, store: Store, decision: Decision) -> None:
         """Run a job again, once: that it was tried is remembered before it is asked for."""
         job = decision.job
-        state = await store.load() or State.new()
-        await store.save(state.rerun(job.key, self._clock()))
+        await store.update(lambda known: known.rerun(job.key, self._clock()))
         await connect.rerun(job)
         self._tell(("Normal", "JobRerun", f"Content {job.content_guid}: {decision.why.explain}"))
 

@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any, Final
 
 from connect_autoscaler.api.conditions import Problem, Reason
+from connect_autoscaler.api.names import LABEL_PROFILE
 from connect_autoscaler.api.profile import Profile
 from connect_autoscaler.api.spec import Policy, Release, ReleaseManager
 from connect_autoscaler.core.digest import digest
@@ -115,7 +116,7 @@ class ReleaseKeeper:
         if entries is None:
             return await self._without_secrets(profile, server_pools, content_pools, reader, view)
         state = await store.load()
-        view |= {"entries": entries, "prepared": workshop.prepared}
+        view |= {"entries": entries, "prepared": workshop.prepared, "obstacle": workshop.obstacle}
         if entries.deployed is None and workshop.work:
             return ReleaseView(**view)  # for a moment at the end of an upgrade no revision is deployed
         if entries.deployed is None:
@@ -135,7 +136,7 @@ class ReleaseKeeper:
             applied=state is not None and bool(state.applied) and _applied(profile, state) == facts.wanted,
             taken_over=state is not None and bool(state.applied),
             key=digest([entries.deployed.uid, entries.deployed.version, facts.wanted, requested]),
-            cause=state.cause(facts.config, facts.wanted, *requested) if state else "",
+            cause=state.cause(facts.config, facts.chart, facts.wanted, *requested) if state else "",
             attempted=await self._attempted(profile, state),
             live=tuple(each for each in reader.live_changes(facts) if wanted and not _ignored(profile, each)),
             rolled_out=reader.rolled_out(facts),
@@ -175,6 +176,9 @@ class ReleaseKeeper:
         meta = body["metadata"]
         live = await reader.published(meta["namespace"], meta["name"])
         labels = live["metadata"].get("labels", {}) if live else {}
+        if live is not None and labels.get(LABEL_PROFILE) != profile.name:
+            text = f"ConfigMap {meta['namespace']}/{meta['name']} exists and is not this profile's; rename or delete it"
+            return {"problem": Problem(Reason.NAME_TAKEN, text)}
         same = live is not None and live.get("data") == body["data"] and labels.items() >= meta["labels"].items()
         found = await self._helm_release(whose) if whose.manager is ReleaseManager.FLUX else None
         shadowed = tuple(shadows(found, facts.wanted)) if found and refers(found, profile.name) else ()

@@ -50,6 +50,15 @@ class Prepared:
 
 
 @dataclass(frozen=True, slots=True)
+class Obstacle:
+    """Why long work came to nothing, though the release had no part in it."""
+
+    problem: Problem
+    until: datetime
+    """When it is begun again."""
+
+
+@dataclass(frozen=True, slots=True)
 class Attempted:
     """The last upgrade that was begun, as far as it is judged."""
 
@@ -111,6 +120,7 @@ class ReleaseView:
     """Content pods that a restart may orphan."""
     work: Work | None = None
     prepared: Prepared | None = None
+    obstacle: Obstacle | None = None
     corrections: tuple[tuple[datetime, str], ...] = ()
     """Corrections of the last 24 hours, and whose change each undid."""
     export: Json | None = None

@@ -103,6 +103,8 @@ class _Case:
             return decided
         # What is published already may be in use: its owner restarts the servers as soon as it changes.
         used = view.published
+        if self.snapshot.profile.spec.suspend:
+            return replace(decided, deferred=((Action(Verb.PUBLISH, target), Reason.SUSPEND_REQUESTED),))
         cost = Disruption.RESTARTS_SERVER if used else Disruption.NONE
         action = Action(Verb.PUBLISH, target, view.export, disruption=cost, digest=digest(view.export["data"]))
         if used and not self.approved and (closed := self._gate(correction=False)):
@@ -115,6 +117,8 @@ class _Case:
         view = self.view
         if view.work and view.work.phase is not Phase.PREPARING:
             return _waiting(Reason.WAITING_FOR_ROLLOUT, under_way(view))
+        if view.obstacle and view.obstacle.until > self.now:
+            return replace(_stopped(view.obstacle.problem), wake_at=view.obstacle.until)
         if locked := self._lock():
             return locked
         if self._differs(facts):
@@ -149,16 +153,12 @@ class _Case:
             if entries.last.pending and entries.last.number in locks:
                 if tried.orphaned and self._may_write():
                     action = Action(Verb.UNLOCK, view.target)
-                    return replace(
-                        _waiting(Reason.PENDING_RELEASE, f"An interrupted upgrade of {view.target} is being undone"),
-                        work=action,
-                    )
+                    what = f"An interrupted upgrade of {view.target} is being undone"
+                    return replace(_waiting(Reason.PENDING_RELEASE, what), work=action)
             elif tried.orphaned and self._may_write():
                 action = Action(Verb.SETTLE, view.target)
-                return replace(
-                    _waiting(Reason.PROGRESSING, f"An interrupted upgrade of {view.target} is being judged"),
-                    work=action,
-                )
+                what = f"An interrupted upgrade of {view.target} is being judged"
+                return replace(_waiting(Reason.PROGRESSING, what), work=action)
         if entries.last.pending:
             return _stopped(
                 Problem(
@@ -285,7 +285,13 @@ class _Case:
     def _pools_ready(self) -> bool:
         """Servers that are sent to a pool that is not there would stay pending until the upgrade is rolled back."""
         servers = [pool for pool in self.pools if pool.pool.role is Role.SERVER]
-        return not self.blocked and all(pool.health is not None and pool.health.ready is _TRUE for pool in servers)
+        # Without an External pool its taints are not known, and the overlay would lose their tolerations.
+        unknown = any(pool.live is None and not pool.pool.managed for pool in self.pools)
+        return (
+            not self.blocked
+            and not unknown
+            and all(pool.health is not None and pool.health.ready is _TRUE for pool in servers)
+        )
 
     def _is_proven(self) -> bool:
         return self.view.prepared is not None and self.view.prepared.key == self.view.key

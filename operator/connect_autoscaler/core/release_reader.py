@@ -257,7 +257,7 @@ class ReleaseReader:
         live = self.live(facts.server)
         found = []
         gone = [key for key in facts.server if key and key not in live]
-        found += [LiveChange(str(key), _gone(), UNKNOWN, guards=False) for key in gone]
+        found += [LiveChange(str(key), _gone(), UNKNOWN, guards=key.kind == "Deployment") for key in gone]
         for change in facts.missing(live):
             where = place(change.pointer)
             key = facts.server.config if where.in_config else facts.server.deployment

@@ -1,8 +1,10 @@
 """The Secret in which a profile's release is remembered."""
 
+import asyncio
 import os
 import secrets
 import socket
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Final
 
@@ -34,6 +36,7 @@ class Store:
         self._path = f"/api/v1/namespaces/{namespace}/secrets"
         self._known: tuple[str, State] | None = None
         self._read = False
+        self._lock = asyncio.Lock()
 
     def forget(self) -> None:
         """Read it again next time."""
@@ -64,6 +67,19 @@ class Store:
         self._read = False  # whatever becomes of the write, it is not as it was
         await self._kube.apply(f"{self._path}/{name}", state.secret(name, self._namespace, self._profile, self._uid))
         self._known, self._read = (name, state), True
+
+    async def update(self, change: Callable[[State], State], default: State | None = None) -> None:
+        """Change what is remembered as it is at this moment; one change at a time.
+
+        Args:
+            change: From the old to the new.
+            default: What to begin with if nothing is remembered.
+
+        Raises:
+            KubeError: It cannot be read or written.
+        """
+        async with self._lock:
+            await self.save(change(await self.load() or default or State.new()))
 
     async def delete(self) -> None:
         """Forget for good.

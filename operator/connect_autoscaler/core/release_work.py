@@ -18,7 +18,7 @@ from connect_autoscaler.core.errors import KubeError, Retry
 from connect_autoscaler.core.events import Event
 from connect_autoscaler.core.kube import Kube
 from connect_autoscaler.core.preflight import preflight
-from connect_autoscaler.core.release_model import Phase, Prepared, Work
+from connect_autoscaler.core.release_model import Obstacle, Phase, Prepared, Work
 from connect_autoscaler.core.release_reader import Reading, ReleaseReader
 from connect_autoscaler.core.release_store import Store
 from connect_autoscaler.core.release_tools import Job, Toolbox
@@ -40,6 +40,7 @@ _HISTORY: Final = 10
 _FRESH: Final = timedelta(minutes=1)
 """How long a proof and a look for conflicts hold."""
 _SOON: Final = timedelta(seconds=30)
+_STUMBLES: Final = 8
 _LATER: Final = timedelta(minutes=5)
 """When to look again at what is in the way of an upgrade, if nothing else changes."""
 
@@ -73,6 +74,8 @@ class Workshop:
         self._task: asyncio.Task[None] | None = None
         self.work: Work | None = None
         self.prepared: Prepared | None = None
+        self.obstacle: Obstacle | None = None
+        self._stumbles = 0
         self._chart: tuple[Path, datetime] | None = None
 
     def prepare(self, job: Job) -> None:
@@ -118,15 +121,25 @@ class Workshop:
         try:
             async with self._tools.slots:
                 await work
+            if self.obstacle is None or self.obstacle.until <= self._clock():
+                self.obstacle, self._stumbles = None, 0
         except KubeError as error:
             log.warning("%s: %s", self._name, error)
+            self._stumble(error.reason, error.message)
         except Exception as error:  # noqa: BLE001 - the last line of defence
             # Where, but not what: the text of an exception may hold values.
             trace = "".join(traceback.format_tb(error.__traceback__))
             log.error("%s failed by a fault of the operator: %s\n%s", self._name, type(error).__name__, trace)  # noqa: TRY400
+            self._stumble(Reason.INTERNAL_ERROR, "The operator failed; its log has the details, please report it")
         finally:
             self._task = self.work = None
             self._ended()
+
+    def _stumble(self, reason: Reason, message: str) -> None:
+        """Say why long work came to nothing, and let it rest for a while."""
+        delay = min(_SOON * 2**self._stumbles, _LATER)
+        self._stumbles = min(self._stumbles + 1, _STUMBLES)
+        self.obstacle = Obstacle(Problem(reason, message, stalled=False), self._clock() + delay)
 
     async def _prepare(self, job: Job) -> None:
         entries = await self._reader.entries()
@@ -140,7 +153,10 @@ class Workshop:
         except HelmError as error:
             self._refuse(job, error.reason, error.message, passing=error.passing)
         except KubeError as error:
-            self._refuse(job, error.reason, error.message, passing=error.retry is not Retry.USER)
+            # The API server's own words about an object may quote a value of it; those about rights do not.
+            plain = error.reason in {Reason.FORBIDDEN, Reason.API_UNAVAILABLE, Reason.THROTTLED, Reason.UNAUTHORIZED}
+            message = error.message if plain else f"A trial of the upgrade was refused. {error.reason.explain}"
+            self._refuse(job, error.reason, message, passing=error.retry is not Retry.USER)
 
     def _refuse(self, job: Job, reason: Reason, message: str, *, passing: bool) -> None:
         until = self._clock() + (_SOON if passing or reason is Reason.CHART_UNAVAILABLE else _LATER)
@@ -234,13 +250,14 @@ class Workshop:
             started=self._clock().isoformat(),
             cause=state.cause(
                 state.digest(reading.revision.config),
+                reading.facts.chart,
                 reading.facts.wanted,
                 job.profile.generation,
                 requested_at(job.profile),
             ),
             corrects=job.corrects,
         )
-        await self._store.save(state.begin(record))
+        await self._store.update(lambda known: known.begin(record), state)
         if (await self._fresh()) != entries:
             return
         await self._helm_upgrade(job, chart, reading, record, entries)
@@ -276,9 +293,7 @@ class Workshop:
         if entries is not None and entries.deployed is not None:
             reading = await self._read(job, entries)
             if not reading.facts.changes:
-                await self._store.save(
-                    (await self._store.load() or State.new()).found(reading.facts.wanted, reading.merged.prior)
-                )
+                await self._store.update(lambda known: known.found(reading.facts.wanted, reading.merged.prior))
 
     async def _judge(self, job: Job, failure: HelmError | None) -> None:
         """Tell from the release's Secrets what has become of the upgrade on record, and remember it."""
@@ -304,16 +319,11 @@ class Workshop:
         if verdict is None:
             return  # still locked
         if verdict.reason is None:
-            await self._store.save(state.succeeded(self._clock()))
-            self._tell(
-                (
-                    "Normal",
-                    "UpgradeSucceeded",
-                    f"{self._name}: revision {record.base + 1} is deployed",
-                )
-            )
+            await self._store.update(lambda known: known.succeeded(self._clock()))
+            self._tell(("Normal", "UpgradeSucceeded", f"{self._name}: revision {record.base + 1} is deployed"))
         else:
-            await self._store.save(state.failed(verdict.reason, verdict.message))
+            reason, message = verdict.reason, verdict.message
+            await self._store.update(lambda known: known.failed(reason, message))
             self._tell(("Warning", "UpgradeFailed", f"{self._name}: {verdict.message}"))
 
     async def _bring_back(self, job: Job, state: State, record: Record, history: Mapping[int, Entry]) -> bool:
@@ -338,7 +348,7 @@ class Workshop:
                 timeout=job.release.timeout,
                 history_max=max(_HISTORY, len(history) + 1),
             )
-        await self._store.save(state.failed(Reason.CANCELLED, text))
+        await self._store.update(lambda known: known.failed(Reason.CANCELLED, text))
         return True
 
     async def _unlock(self, job: Job, entries: Entries) -> None:
@@ -351,20 +361,15 @@ class Workshop:
         begun = next((e for e in await self._reader.all_entries() if e.number == record.base + 1), entries.last)
         revision = await self._reader.revision(begun)
         if revision.attempt != record.id or state.digest(revision.config) != record.config:
-            await self._store.save(state.failed(Reason.CANCELLED, "The upgrade did not begin: somebody's came before"))
+            text = "The upgrade did not begin: somebody's came before"
+            await self._store.update(lambda known: known.failed(Reason.CANCELLED, text))
             return
         # Should this process die, too, the next one has to know the rollback that it finds under way.
-        state = state.begin(replace(record, reason=Reason.CANCELLED))
-        await self._store.save(state)
+        await self._store.update(lambda known: known.begin(replace(record, reason=Reason.CANCELLED)))
         forward = await self._reader.carries(revision)
         target = record.base + 1 if forward else record.base
-        self._tell(
-            (
-                "Warning",
-                "ReleaseUnlocked",
-                f"{self._name}: an interrupted upgrade is {'completed' if forward else 'rolled back'}",
-            )
-        )
+        what = "completed" if forward else "rolled back"
+        self._tell(("Warning", "ReleaseUnlocked", f"{self._name}: an interrupted upgrade is {what}"))
         failure: HelmError | None = None
         try:
             await self._tools.helm.rollback(
@@ -376,11 +381,14 @@ class Workshop:
             )
         except HelmError as error:
             failure = error
-        if failure is None and forward:
-            await self._store.save(state.succeeded(self._clock()))
+        if failure is not None and failure.passing:
+            self._stumble(failure.reason, failure.message)  # the lock is still ours to undo
+        elif failure is None and forward:
+            await self._store.update(lambda known: known.succeeded(self._clock()))
         else:
             reason = failure.reason if failure else Reason.CANCELLED
-            await self._store.save(state.failed(reason, failure.message if failure else "The upgrade was interrupted"))
+            text = failure.message if failure else "The upgrade was interrupted"
+            await self._store.update(lambda known: known.failed(reason, text))
 
     async def _fresh(self) -> Entries | None:
         return Entries.of(await self._reader.all_entries())

@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import logging
 import random
+import time
 from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any, Final, Generic, TypeVar
@@ -23,6 +24,7 @@ _JSON: Final = "application/json"
 _BACKOFF: Final = (0.2, 0.5, 1, 2, 5, 10, 30)
 _PASSING: Final = 5
 """Failures in a row, some ten seconds, until the list counts as lost."""
+_SHORT: Final = 1.0
 _ROUND: Final = 240
 """Seconds after which the API server is asked to end a stream."""
 
@@ -82,9 +84,12 @@ class Watch(Generic[V]):
         while True:
             try:
                 version = await self._list()
-                failures = 0
                 while True:
+                    began = time.monotonic()
                     version = await self._follow(version)
+                    if time.monotonic() - began < _SHORT:
+                        await asyncio.sleep(_SHORT)  # somebody ends streams at once
+                    failures = 0
             except KubeError as error:
                 failures += error.status != HTTPStatus.GONE
                 self._fail(error, failures)

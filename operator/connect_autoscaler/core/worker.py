@@ -33,13 +33,14 @@ from connect_autoscaler.core.placement_reader import PlacementReader
 from connect_autoscaler.core.plan import plan
 from connect_autoscaler.core.pools import OWNER_REFERENCES
 from connect_autoscaler.core.release_keeper import ReleaseKeeper
-from connect_autoscaler.core.release_model import ReleaseView
+from connect_autoscaler.core.release_model import JobsView, ReleaseView
 from connect_autoscaler.core.release_plan import opponent
 from connect_autoscaler.core.requests import requested_at
 from connect_autoscaler.nodepools.claims import NodeClaim
 from connect_autoscaler.nodepools.health import picked_up_by
 from connect_autoscaler.nodepools.ownership import Peer
 from connect_autoscaler.nodepools.render import render
+from connect_autoscaler.placement.scene import Scene
 
 log = logging.getLogger(__name__)
 
@@ -71,6 +72,8 @@ class Worker:
         """
         self._context, self._name, self._uid, self._claims_changed = context, profile.name, profile.uid, claims_changed
         self._fights = Fights()
+        self._ending = False
+        self._known: tuple[JobsView | None, Scene | None] = (None, None)
         self._keeper = ReleaseKeeper(context.kube, context.tools, context.clock, self.wake, self._tell)
         self._placement = PlacementReader(context.kube, context.clock, self.wake)
         self._jobs = JobsKeeper(context.kube, context.clock, self.wake, self._tell)
@@ -94,11 +97,12 @@ class Worker:
 
     async def end(self, grace: float = 0) -> None:
         """End the loop; an upgrade under way may finish within the grace (seconds), then it is rolled back."""
-        self.task.cancel()
-        await asyncio.gather(self.task, return_exceptions=True)
+        self._ending = True  # passes go on healing meanwhile, but begin no long work
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(grace):
                 await self._keeper.finish()
+        self.task.cancel()
+        await asyncio.gather(self.task, return_exceptions=True)
         await self._keeper.close()
         self._placement.close()
         self._jobs.close()
@@ -151,9 +155,10 @@ class Worker:
         decided = plan(snapshot, now)
         if decided.finished:
             return _NOTHING_DUE
-        if decided.release and decided.release.work and snapshot.release:
+        if decided.release and decided.release.work and snapshot.release and not self._ending:
             snapshot = self._begin(decided.release.work, snapshot, snapshot.release)
-            decided = plan(snapshot, now)
+            # With the upgrade begun what waits has another digest; what was approved with it is done all the same.
+            decided = replace(plan(snapshot, now), actions=decided.actions, pools=decided.pools)
         outcome = await self._actor.act(decided, now)
         await self._context.kube.calm()
         if not outcome.failed:
@@ -221,13 +226,17 @@ class Worker:
             return snapshot
         view = await self._keeper.look(profile, *_bodies(snapshot), wanted=not profile.deleting)
         snapshot = replace(snapshot, release=view)
-        if view is None or view.facts is None or profile.deleting:
+        if view is None or profile.deleting:
             self._placement.close()
             self._jobs.close()
             return snapshot
-        pending = bool(view.facts.changes or view.live) and profile.spec.disruptions.when is When.WHEN_IDLE
+        if view.facts is None:  # for a moment: what was known a pass ago is better than nothing
+            return replace(snapshot, jobs=self._known[0], scene=self._known[1])
+        differs = view.facts.changes or view.live or (view.export is not None and not view.exported)
+        pending = bool(differs) and profile.spec.disruptions.when is When.WHEN_IDLE
         jobs = self._jobs.look(profile, view, self._keeper.store, pending=pending)
         scene = await self._placement.look(profile, view, *_live(snapshot))
+        self._known = jobs, scene
         return replace(snapshot, release=busy(view, jobs), jobs=jobs, scene=scene)
 
     def _remember(self, decided: Plan, outcome: Outcome, now: datetime) -> None:

@@ -35,8 +35,10 @@ def judge(
     """
     said = failure.message if failure else ""
     if next_one is None or not mine:
-        if failure:
+        if failure and not failure.passing:
             return Verdict(failure.reason, said)
+        if failure:
+            return Verdict(Reason.CANCELLED, f"{said}; the upgrade is made again")
         return Verdict(Reason.CANCELLED, "The upgrade did not begin, or somebody else's came before; it is made again")
     if next_one.pending:
         return Verdict(Reason.CANCELLED, "The upgrade was interrupted, and undone by hand") if after else None
