@@ -127,6 +127,7 @@ async def test_the_pools_are_healed_during_an_upgrade(operator: Operator, taken:
     with no_scheduling(operator.cluster):
         taken.protect_content("7h")
         attempt = await eventually(lambda: _attempt(taken, "Upgrading"), timeout=PATIENCE, interval=SOON)
+        await eventually(lambda: taken.last["info"]["status"] == "pending-upgrade", timeout=PATIENCE, interval=SOON)
         took = [await _heals(operator, taken) for _ in range(5)]
         print("healed during an upgrade within", [f"{seconds * 1000:.0f} ms" for seconds in took])
         assert sorted(took)[2] < 1

@@ -1,4 +1,4 @@
-"""The vendor page's promises from beginning to end, each beside the same without the profile.
+"""The vendor page's promises from beginning to end.
 
 `make test` lets nodes churn for half a minute; `make e2e` for $E2E_MINUTES, ten by default, on each Karpenter.
 """
@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from demo import connect
-from harness import NODE_CLAIMS, NODE_POOLS, Api, Json, Operator, Release, Workspace
+from harness import NODE_CLAIMS, NODE_POOLS, Api, Json, Kind, Operator, Release, Workspace
 from harness.releases import chart_arguments
 from sandbox import Cluster, cluster, eventually
 
@@ -35,6 +35,8 @@ async def scene(request: pytest.FixtureRequest) -> AsyncIterator[Cluster]:
         pool = connect.open_pool()
         pool["spec"]["disruption"]["consolidateAfter"] = "0s"
         running.apply(pool)
+        account = Kind("v1", "serviceaccounts", "default")
+        await eventually(lambda: Api(running.api).get(account, "default"))  # without it, no pods
         yield running
 
 
@@ -43,15 +45,6 @@ async def operated(scene: Cluster) -> AsyncIterator[Operator]:
     helm = ("--helm", str(scene.binary("helm")), "--require-service-account")
     async with Operator(scene, *helm, *chart_arguments()) as operator:
         yield operator
-
-
-async def test_consolidation_takes_a_server_without_the_profile(scene: Cluster) -> None:
-    scene.apply(_filler("filler", "default", "20", {}))
-    await eventually(lambda: scene.kubectl("get", "node", "-o", "name").stdout, timeout=60)
-    async with Release(scene, {"resources": {"requests": {"cpu": "1"}}}) as release:
-        server = await running_server(release)
-        _clear(scene, "default")  # the node is much too big now
-        await eventually(lambda: moved(release, server), timeout=120)
 
 
 async def test_consolidation_never_takes_a_server_with_it(scene: Cluster) -> None:

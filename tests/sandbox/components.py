@@ -1,16 +1,19 @@
 """The command lines of the control plane, in the order in which its programs start."""
 
+import fcntl
 import json
 import os
+import random
 import socket
 import ssl
+import tempfile
 import urllib.request
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from enum import Flag, auto
 from http import HTTPStatus
 from pathlib import Path
+from typing import IO, Final
 
 
 class Parts(Flag):
@@ -74,13 +77,35 @@ _AUDIT_POLICY = {
 }
 
 
+_PORTS: Final = range(15000, 32000)
+_HELD: Final[list[IO[str]]] = []
+"""Locks of the ports that were given out; they end with the process."""
+
+
 def free_ports(count: int) -> list[int]:
-    """Return different TCP ports that nobody uses on loopback now."""
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
+    """Return different TCP ports that nobody uses on loopback, and that no other process is given while this one lives.
+
+    They are below those that systems hand out by themselves (IANA's and Linux' ephemeral ports), or a connection of
+    anybody might take one before its program does; and each is held by a lock on a file, since programs that start
+    side by side would be given the same.
+    """
+    directory = Path(tempfile.gettempdir()) / f"sandbox-ports-{os.getuid()}"
+    directory.mkdir(mode=0o700, exist_ok=True)
+    found: list[int] = []
+    for port in random.sample(_PORTS, len(_PORTS)):
+        if len(found) == count:
+            break
+        lock = (directory / str(port)).open("w")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            with socket.socket() as probe:
+                probe.bind(("127.0.0.1", port))
+        except OSError:
+            lock.close()
+        else:
+            found.append(port)
+            _HELD.append(lock)
+    return found
 
 
 def healthy(url: str) -> bool:
