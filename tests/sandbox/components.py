@@ -6,7 +6,6 @@ import os
 import random
 import socket
 import ssl
-import tempfile
 import urllib.request
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -14,6 +13,8 @@ from enum import Flag, auto
 from http import HTTPStatus
 from pathlib import Path
 from typing import IO, Final
+
+from sandbox.toolchain import cache_dir
 
 
 class Parts(Flag):
@@ -89,8 +90,8 @@ def free_ports(count: int) -> list[int]:
     anybody might take one before its program does; and each is held by a lock on a file, since programs that start
     side by side would be given the same.
     """
-    directory = Path(tempfile.gettempdir()) / f"sandbox-ports-{os.getuid()}"
-    directory.mkdir(mode=0o700, exist_ok=True)
+    directory = cache_dir() / "ports"
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     found: list[int] = []
     for port in random.sample(_PORTS, len(_PORTS)):
         if len(found) == count:
