@@ -85,7 +85,7 @@ def live(change: Change, *, target: str = str(DEPLOYMENT), mutated: bool = False
 
 def prepared(**fields: Any) -> Prepared:
     """Return a proof that succeeded, of an upgrade that restarts the servers."""
-    return Prepared(**{"key": KEY, "restarts": True, "objects": (str(DEPLOYMENT),), **fields})
+    return Prepared(**{"key": KEY, "restarts": True, **fields})
 
 
 def attempted(reason: Reason | None = None, *, finished: bool = True, **fields: Any) -> Attempted:

@@ -10,12 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from connect_autoscaler.api.pointers import pointer
 from connect_autoscaler.release.lists import (
     LISTS,
     RENDERED,
     elements,
 )
-from connect_autoscaler.release.merge import Merged, differences, merge, pointer
+from connect_autoscaler.release.merge import Merged, differences, merge
 from connect_autoscaler.release.overlay import DO_NOT_DISRUPT, SERVER_ANNOTATIONS
 from connect_autoscaler.release.values import Path, effective, get, has, put, same
 from unit.values_strategies import (

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from connect_autoscaler.api.pointers import pointer
 from connect_autoscaler.release.lists import (
     JOB_SPREAD,
     JOB_TOLERATIONS,
@@ -13,7 +14,7 @@ from connect_autoscaler.release.lists import (
     SERVER_SPREAD,
     elements,
 )
-from connect_autoscaler.release.merge import Merged, differences, merge, pointer
+from connect_autoscaler.release.merge import Merged, differences, merge
 from connect_autoscaler.release.overlay import DO_NOT_DISRUPT, JOB_SELECTOR, SERVER_ANNOTATIONS, SERVER_SELECTOR
 from connect_autoscaler.release.values import Path, get, put
 from unit.values_strategies import (

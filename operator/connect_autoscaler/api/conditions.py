@@ -9,8 +9,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Self
 
+from connect_autoscaler.api.explained import Explained
 from connect_autoscaler.api.status import Condition
 
 
@@ -28,17 +28,8 @@ class ConditionType(StrEnum):
     FIGHTING = "Fighting"
 
 
-class Reason(StrEnum):
+class Reason(Explained):
     """Every reason that a condition, a drift item or a planned action can carry; `explain` tells what to do."""
-
-    explain: str
-
-    def __new__(cls, value: str, explain: str) -> Self:
-        """Attach the explanation to the member."""
-        member = str.__new__(cls, value)
-        member._value_ = value
-        member.explain = explain
-        return member
 
     # Ready, NodePoolsReady
     IN_SYNC = "InSync", "Everything the profile asks for is in place."

@@ -20,6 +20,7 @@ from connect_autoscaler.api.fields import (
     unique,
     within,
 )
+from connect_autoscaler.api.pointers import covers
 
 
 class Mode(StrEnum):
@@ -134,6 +135,22 @@ class IgnoreRule(Model):
     def _check(self) -> Self:
         require(self.paths or self.managers, "must have paths or managers, or both")
         return self
+
+    def matches(self, kind: TargetKind, name: str | None, where: str, manager: str | None) -> bool:
+        """Whether a difference is one of these.
+
+        Args:
+            kind: Of the object.
+            name: Of the object.
+            where: JSON pointer, as status shows it.
+            manager: Who made it; None: nobody can be named, so that only rules without managers match.
+        """
+        target = self.target
+        return (
+            (target is None or (target.kind is kind and target.name in (None, name)))
+            and (not self.paths or any(covers(path, where) for path in self.paths))
+            and (not self.managers or manager in self.managers)
+        )
 
 
 class DriftPolicy(Model):

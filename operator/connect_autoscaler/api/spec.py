@@ -134,6 +134,11 @@ class ProfileSpec(Model):
         return pool.node_class_ref or self.node_class_ref
 
     @property
+    def may_write(self) -> bool:
+        """Whether anything but status may be written: neither mode nor suspension forbids it."""
+        return self.mode is Mode.ENFORCE and not self.suspend
+
+    @property
     def resync(self) -> timedelta:
         """`interval` as a length of time."""
         return parse_duration(self.interval) or timedelta.max

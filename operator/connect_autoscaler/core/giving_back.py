@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from connect_autoscaler.api.conditions import Reason
-from connect_autoscaler.api.spec import Mode, ReleaseDeletion
+from connect_autoscaler.api.spec import ReleaseDeletion
 from connect_autoscaler.api.status import ConditionStatus
 from connect_autoscaler.core.model import ReleasePlan, Snapshot, Verdict
 from connect_autoscaler.core.release_model import Phase
@@ -44,8 +44,7 @@ def giving_back(snapshot: Snapshot, now: datetime, *, approved: bool = False) ->
 def wants_restore(snapshot: Snapshot) -> bool:
     """Whether the user asked for it, and writing is allowed."""
     spec = snapshot.profile.spec
-    allowed = spec.mode is Mode.ENFORCE and not spec.suspend
-    return allowed and spec.deletion_policy.release is ReleaseDeletion.RESTORE
+    return spec.may_write and spec.deletion_policy.release is ReleaseDeletion.RESTORE
 
 
 def is_back(snapshot: Snapshot) -> bool:

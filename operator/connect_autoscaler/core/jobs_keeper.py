@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from connect_autoscaler.api.conditions import Problem, Reason
 from connect_autoscaler.api.profile import Profile
-from connect_autoscaler.api.spec import Mode, Recovery
+from connect_autoscaler.api.spec import Recovery
 from connect_autoscaler.core.errors import KubeError
 from connect_autoscaler.core.events import Event
 from connect_autoscaler.core.kube import Kube
@@ -224,8 +224,8 @@ class JobsKeeper:
         )
         # Interactive content starts again with its next visit: nothing is lost that anybody could mend.
         lost = tuple(orphan for orphan in lost if orphan.job.kind is not Kind.INTERACTIVE)
-        may_write = profile.spec.mode is Mode.ENFORCE and not profile.spec.suspend
-        decisions = decide(lost, known, profile.spec.recovery if may_write else Recovery(), self._clock())
+        recovery = profile.spec.recovery if profile.spec.may_write else Recovery()
+        decisions = decide(lost, known, recovery, self._clock())
         self._announce(decisions)
         for decision in decisions:
             if decision.action is Action.RERUN:

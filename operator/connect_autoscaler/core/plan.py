@@ -55,9 +55,9 @@ def plan(snapshot: Snapshot, now: datetime) -> Plan:
     if pending and pending == profile.annotations.get(ANNOTATION_APPROVE):
         decided = pools(approved=True)
         released = release(decided, approved=True)
-        # What was approved may still have to be announced: after an interruption the status no longer shows it.
+        # What was approved may still have to be announced, after an interruption: it stays the plan that was approved.
         deferred = released.deferred if released else ()
-        pending = _digest(action for action, _ in deferred)
+        pending = pending if deferred else None
         leftovers = tuple(_leftovers(snapshot, now, approved=True)) if leftovers else ()
     actions = (
         *(action for pool in decided for action in pool.actions),

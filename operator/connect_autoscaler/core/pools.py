@@ -17,11 +17,12 @@ from connect_autoscaler.core.digest import pool_digest, template_half
 from connect_autoscaler.core.model import Action, Finding, Json, PoolPlan, Snapshot, Verb
 from connect_autoscaler.core.refusals import CONTESTED
 from connect_autoscaler.nodepools import managers
+from connect_autoscaler.nodepools.budgets import always_zero
 from connect_autoscaler.nodepools.claims import outdated
 from connect_autoscaler.nodepools.compare import BUDGETS, Difference, differences, sooner
 from connect_autoscaler.nodepools.health import Health, health
 from connect_autoscaler.nodepools.ownership import Ownership, Peer, ownership
-from connect_autoscaler.nodepools.paths import TEMPLATE, Element, Path, covers, get, transplant
+from connect_autoscaler.nodepools.paths import TEMPLATE, Element, Path, get, transplant
 from connect_autoscaler.nodepools.render import render
 
 GONE: Final[Path] = ("",)
@@ -214,7 +215,7 @@ class _Case:
             return Disruption.NONE
         return (
             Disruption.OUTDATES_NODES
-            if _always_zero(get(self.in_force, BUDGETS), "Drifted")
+            if always_zero(get(self.in_force, BUDGETS), "Drifted")
             else Disruption.REPLACES_NODES
         )
 
@@ -277,7 +278,7 @@ def breaks_promise(pool: Pool, difference: Difference) -> bool:
         return False
     match path:
         case ("spec", "disruption", "budgets"):
-            return not all(_always_zero(difference.actual, reason) for reason in ("Underutilized", "Drifted"))
+            return not all(always_zero(difference.actual, reason) for reason in ("Underutilized", "Drifted"))
         case ("spec", "disruption", "consolidateAfter") | ("spec", "template", "spec", "expireAfter"):
             return sooner(difference.actual, difference.expected)
         case ("spec", "disruption", "consolidationPolicy") | ("spec", "template", "spec", "terminationGracePeriod"):
@@ -309,12 +310,7 @@ def _inspect(decided: PoolPlan, ignore: Iterable[IgnoreRule]) -> PoolPlan:
 
 
 def _ignored(rules: Iterable[IgnoreRule], name: str, difference: Difference, manager: str) -> bool:
-    return any(
-        (rule.target is None or (rule.target.kind is TargetKind.NODE_POOL and rule.target.name in (None, name)))
-        and (not rule.paths or any(covers(path, difference.path) for path in rule.paths))
-        and (not rule.managers or manager in rule.managers)
-        for rule in rules
-    )
+    return any(rule.matches(TargetKind.NODE_POOL, name, difference.pointer, manager) for rule in rules)
 
 
 def _granular(difference: Difference) -> bool:
@@ -328,11 +324,3 @@ def _whole_list(difference: Difference, body: Mapping[str, Any]) -> bool:
     """Whether an undeclared element stands in a list that the apply does not name, and so leaves."""
     keyed = isinstance(difference.path[-1], Element)
     return difference.expected is None and keyed and get(body, difference.path[:-1]) is None
-
-
-def _always_zero(budgets: Iterable[Mapping[str, Any]] | None, reason: str) -> bool:
-    """Whether an always-on budget of zero keeps Karpenter from disrupting nodes for a reason."""
-    return any(
-        budget.get("nodes") in ("0", "0%") and "schedule" not in budget and reason in budget.get("reasons", [reason])
-        for budget in budgets or ()
-    )

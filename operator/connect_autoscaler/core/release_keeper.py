@@ -1,6 +1,6 @@
 """One profile's release: what is seen of it, and the long work on it."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from datetime import datetime
 from functools import partial
 from typing import Any, Final
@@ -8,7 +8,7 @@ from typing import Any, Final
 from connect_autoscaler.api.conditions import Problem, Reason
 from connect_autoscaler.api.names import LABEL_PROFILE
 from connect_autoscaler.api.profile import Profile
-from connect_autoscaler.api.spec import Policy, Release, ReleaseManager
+from connect_autoscaler.api.spec import Release, ReleaseManager
 from connect_autoscaler.core.digest import digest
 from connect_autoscaler.core.errors import KubeError, Retry
 from connect_autoscaler.core.events import Event
@@ -26,6 +26,7 @@ from connect_autoscaler.release.export import advice, config_map, refers, shadow
 from connect_autoscaler.release.facts import Facts
 from connect_autoscaler.release.history import Entries
 from connect_autoscaler.release.owners import Owner, owner
+from connect_autoscaler.release.pods import in_the_way
 from connect_autoscaler.release.state import State
 from connect_autoscaler.release.values import get
 
@@ -59,22 +60,16 @@ class ReleaseKeeper:
 
     async def look(
         self, profile: Profile, server_pools: Pools, content_pools: Pools, *, wanted: bool = True
-    ) -> ReleaseView | None:
+    ) -> ReleaseView:
         """Gather all that is to be known about the release now.
 
         Args:
-            profile: The profile.
+            profile: The profile; it has a release that it cares for.
             server_pools: NodePools of the servers, rendered or live.
             content_pools: NodePools of content, rendered or live.
             wanted: False to see what giving back would change.
-
-        Returns:
-            None, if the profile has no release, or cares not for it.
         """
-        release = profile.spec.release
-        if release is None or profile.spec.drift_policy.release is Policy.IGNORE:
-            await self.close()
-            return None
+        release = _release(profile)
         view: dict[str, Any] = {"namespace": release.namespace, "name": release.name}
         if problem := self._refused(release):
             return ReleaseView(**view, problem=problem)
@@ -97,8 +92,7 @@ class ReleaseKeeper:
         return None
 
     def _open(self, profile: Profile) -> tuple[ReleaseReader, Store, Workshop]:
-        release = profile.spec.release
-        assert release is not None  # noqa: S101 - the caller has seen to it
+        release = _release(profile)
         if self._reader is None or self._store is None or self._workshop is None:
             self._reader = ReleaseReader(self._kube, release, self._changed)
             self._store = Store(self._kube, release.namespace, profile.name, profile.uid)
@@ -123,8 +117,7 @@ class ReleaseKeeper:
             return ReleaseView(**view, problem=_undeployed(reader, entries))
         facts = await reader.facts(profile, entries, state, server_pools, content_pools, wanted=wanted)
         self._seen = entries, state
-        live = reader.live(facts.server)
-        whose = _owner(profile, live.get(facts.server.deployment) if facts.server else None, secrets=True)
+        whose = _owner(profile, reader.live_deployment(facts), secrets=True)
         if isinstance(whose, Problem):
             return ReleaseView(**view, problem=whose)
         view |= await self._published(profile, whose, facts, reader)
@@ -139,10 +132,7 @@ class ReleaseKeeper:
             cause=state.cause(facts.config, facts.chart, facts.wanted, *requested) if state else "",
             attempted=await self._attempted(profile, state),
             live=tuple(each for each in reader.live_changes(facts) if wanted and not _ignored(profile, each)),
-            rolled_out=reader.rolled_out(facts),
-            **_seen(reader, facts),
-            selects=_selects(profile, live.values()),
-            busy=reader.busy(facts),
+            **_seen(profile, reader, facts),
             corrections=tuple((datetime.fromisoformat(time), by) for time, by in state.corrections) if state else (),
         )
 
@@ -162,10 +152,7 @@ class ReleaseKeeper:
             **view,
             facts=facts,
             manager=whose.manager,
-            rolled_out=reader.rolled_out(facts),
-            **_seen(reader, facts),
-            busy=reader.busy(facts),
-            selects=_selects(profile, (deployment,)),
+            **_seen(profile, reader, facts),
         )
 
     async def _published(self, profile: Profile, whose: Owner, facts: Facts, reader: ReleaseReader) -> dict[str, Any]:
@@ -292,19 +279,28 @@ class ReleaseKeeper:
         self._reader = self._store = self._workshop = self._seen = None
 
 
+def _release(profile: Profile) -> Release:
+    assert profile.spec.release is not None  # noqa: S101 - callers have seen to it
+    return profile.spec.release
+
+
 def _owner(profile: Profile, deployment: Json | None, *, secrets: bool) -> Owner | Problem:
-    release = profile.spec.release
-    assert release is not None  # noqa: S101 - the caller has seen to it
+    release = _release(profile)
     return owner(release.manager, release.namespace, release.name, deployment, secrets=secrets)
 
 
-def _seen(reader: ReleaseReader, facts: Facts) -> dict[str, Any]:
-    deployment = reader.live(facts.server).get(facts.server.deployment) if facts.server else None
+def _seen(profile: Profile, reader: ReleaseReader, facts: Facts) -> dict[str, Any]:
+    """What runs."""
+    deployment, since = reader.live_deployment(facts), reader.since(facts)
+    placement, selector = profile.spec.placement, get(deployment, ("spec", "template", "spec", "nodeSelector")) or {}
     return {
         "server_pods": reader.servers,
         "content": reader.content,
         "deployment": deployment or {},
-        "since": reader.since(facts),
+        "rolled_out": reader.rolled_out(facts),
+        "since": since,
+        "busy": in_the_way(reader.content, since),
+        "selects": selector.get(placement.label_key) == placement.server,
     }
 
 
@@ -314,12 +310,6 @@ def _applied(profile: Profile, state: State) -> Json:
 
 def _ignored(profile: Profile, each: LiveChange) -> bool:
     return ignored(profile, each.change.pointer, each.author.manager)
-
-
-def _selects(profile: Profile, live: Iterable[Json]) -> bool:
-    placement = profile.spec.placement
-    selectors = (get(body, ("spec", "template", "spec", "nodeSelector")) or {} for body in live)
-    return any(selector.get(placement.label_key) == placement.server for selector in selectors)
 
 
 def _absent(reader: ReleaseReader) -> Problem:

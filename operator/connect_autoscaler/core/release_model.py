@@ -43,8 +43,6 @@ class Prepared:
     problem: Problem | None = None
     restarts: bool = False
     """Whether the pods of the server are replaced."""
-    objects: tuple[str, ...] = ()
-    """Objects that change."""
     until: datetime | None = None
     """When it is worth another look; None: as long as the key holds."""
 

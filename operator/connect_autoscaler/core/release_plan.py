@@ -139,7 +139,7 @@ class _Case:
             )
         settled = _settled(self._carried(facts))
         # The user has put every value there himself: that is remembered, so that a later difference is drift.
-        known = view.applied or not self.wanted or view.work or self.blocked or not self._may_write()
+        known = view.applied or not self.wanted or view.work or self.blocked or not self.snapshot.profile.spec.may_write
         return settled if known else replace(settled, work=Action(Verb.REMEMBER, view.target))
 
     def _lock(self) -> ReleasePlan | None:
@@ -151,11 +151,11 @@ class _Case:
             # The lock is that of the upgrade itself, or of the way back from it, which was then begun on record.
             locks = {tried.base + 1, *([tried.base + 2] if tried.reason is Reason.CANCELLED else [])}
             if entries.last.pending and entries.last.number in locks:
-                if tried.orphaned and self._may_write():
+                if tried.orphaned and self.snapshot.profile.spec.may_write:
                     action = Action(Verb.UNLOCK, view.target)
                     what = f"An interrupted upgrade of {view.target} is being undone"
                     return replace(_waiting(Reason.PENDING_RELEASE, what), work=action)
-            elif tried.orphaned and self._may_write():
+            elif tried.orphaned and self.snapshot.profile.spec.may_write:
                 action = Action(Verb.SETTLE, view.target)
                 what = f"An interrupted upgrade of {view.target} is being judged"
                 return replace(_waiting(Reason.PROGRESSING, what), work=action)
@@ -170,14 +170,10 @@ class _Case:
             )
         return None
 
-    def _may_write(self) -> bool:
-        spec = self.snapshot.profile.spec
-        return spec.mode is Mode.ENFORCE and not spec.suspend
-
     def _differs(self, facts: Facts) -> bool:
         # What a running pod alone has lost, no upgrade brings back: its template is as it should be.
         mendable = any(not each.target.startswith("Pod/") for each in self.view.live)
-        return bool(facts.changes) or (self.view.applied and mendable and self._policy() is not Policy.IGNORE)
+        return bool(facts.changes) or (self.view.applied and mendable)
 
     def _policy(self) -> Policy:
         return self.snapshot.profile.spec.drift_policy.release

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from connect_autoscaler.api.conditions import Reason
+from connect_autoscaler.api.pointers import parts, pointer
 from connect_autoscaler.api.profile import Profile
 from connect_autoscaler.api.spec import Release
 from connect_autoscaler.core.digest import digest
@@ -19,9 +20,9 @@ from connect_autoscaler.release.facts import Facts, assess, claims, guards, obse
 from connect_autoscaler.release.history import Entries, Entry, Revision, UnreadableError, decode
 from connect_autoscaler.release.lists import RENDERED
 from connect_autoscaler.release.manifest import ObjectKey, Server, find_server, objects, place, runs_connect
-from connect_autoscaler.release.merge import Change, Merged, pointer
+from connect_autoscaler.release.merge import Change, Merged
 from connect_autoscaler.release.overlay import CONTENT_LABELS
-from connect_autoscaler.release.pods import Pod, in_the_way
+from connect_autoscaler.release.pods import Pod
 from connect_autoscaler.release.state import State
 from connect_autoscaler.release.values import get
 
@@ -287,12 +288,12 @@ class ReleaseReader:
 
     def rolled_out(self, facts: Facts) -> bool:
         """Whether all servers are of the Deployment's present template, and available."""
-        deployment = self.live(facts.server).get(facts.server.deployment) if facts.server else None
+        deployment = self.live_deployment(facts)
         return deployment is not None and complete(deployment)
 
-    def busy(self, facts: Facts) -> tuple[str, ...]:
-        """Content that a restart of the server may orphan."""
-        return in_the_way(self.content, self.since(facts))
+    def live_deployment(self, facts: Facts) -> Json | None:
+        """The live Deployment of the servers; None: it does not exist."""
+        return self.live(facts.server).get(facts.server.deployment) if facts.server else None
 
     def since(self, facts: Facts) -> datetime | None:
         """When servers came up that have renders annotated; None: none does so.
@@ -334,10 +335,9 @@ def _moved(change: Change, where: str) -> Change:
     return replace(change, pointer=where)
 
 
-def _path(pointer: str) -> tuple[str, ...]:
+def _path(where: str) -> tuple[str, ...]:
     """The path of what one manager owns as a whole: a list, or a text that holds a document."""
-    whole = pointer.partition("[")[0].partition("#")[0]
-    return tuple(part.replace("~1", "/").replace("~0", "~") for part in whole.split("/")[1:])
+    return parts(where.partition("[")[0].partition("#")[0])
 
 
 def _whole(body: Json) -> Json:

@@ -24,13 +24,14 @@ from connect_autoscaler.core.release_store import Store
 from connect_autoscaler.core.release_tools import Job, Toolbox
 from connect_autoscaler.core.requests import requested_at
 from connect_autoscaler.release.charts import Credentials, verify
+from connect_autoscaler.release.facts import Facts
 from connect_autoscaler.release.helm import HelmError, Target, classify
 from connect_autoscaler.release.history import Entries, Entry
 from connect_autoscaler.release.manifest import Objects, changed, in_effect, objects, restarts, shown_by
 from connect_autoscaler.release.merge import differences
 from connect_autoscaler.release.outcome import Verdict, judge
 from connect_autoscaler.release.state import Record, State
-from connect_autoscaler.release.values import effective
+from connect_autoscaler.release.values import Json, effective
 
 log = logging.getLogger(__name__)
 
@@ -191,29 +192,15 @@ class Workshop:
             raise HelmError(
                 Reason.OVERLAY_INEFFECTIVE, "The chart renders no Deployment with a container named connect"
             )
-        self._see(reading, after)
+        expected = in_effect(effective(revision.defaults, reading.merged.values), facts.wanted)
+        _see(facts, after, expected)
         differing = changed(before, after)
         touched = {*differing, *(key for key in facts.server if key and job.live)}
         if facts.apply_method == "ssa" and job.release.on_conflict is OnConflict.FAIL:
-            expected = in_effect(effective(revision.defaults, reading.merged.values), facts.wanted)
             await preflight(
                 self._kube, {key: after[key] for key in touched if key in after}, facts.server, expected, access.user
             )
-        return chart, Prepared(
-            job.key, restarts=restarts(before, after, facts.server), objects=tuple(map(str, differing))
-        )
-
-    @staticmethod
-    def _see(reading: Reading, after: Objects) -> None:
-        """Make sure that every value of the overlay shows in what would be applied."""
-        server, facts = reading.facts.server, reading.facts
-        assert server is not None  # noqa: S101 - the caller has seen to it
-        expected = in_effect(effective(reading.revision.defaults, reading.merged.values), facts.wanted)
-        if unseen := differences(shown_by(after, server), expected):
-            raise HelmError(
-                Reason.OVERLAY_INEFFECTIVE,
-                f"Chart {facts.chart} does not render {', '.join(c.pointer for c in unseen)}; upgrade the chart",
-            )
+        return chart, Prepared(job.key, restarts=restarts(before, after, facts.server))
 
     async def _credentials(self, release: Release) -> Credentials | None:
         if not (release.chart and release.chart.secret_name):
@@ -392,3 +379,13 @@ class Workshop:
 
     async def _fresh(self) -> Entries | None:
         return Entries.of(await self._reader.all_entries())
+
+
+def _see(facts: Facts, after: Objects, expected: Json) -> None:
+    """Make sure that every value of the overlay shows in what would be applied."""
+    assert facts.server is not None  # noqa: S101 - the caller has seen to it
+    if unseen := differences(shown_by(after, facts.server), expected):
+        raise HelmError(
+            Reason.OVERLAY_INEFFECTIVE,
+            f"Chart {facts.chart} does not render {', '.join(c.pointer for c in unseen)}; upgrade the chart",
+        )

@@ -51,6 +51,7 @@ def status(snapshot: Snapshot, plan: Plan, outcome: Outcome, now: datetime) -> P
     profile = snapshot.profile
     known = snapshot.known
     found = drift(snapshot, plan, outcome, now)
+    made = checks(snapshot.scene) if snapshot.scene else ()
     healed = sum(1 for action in outcome.done if action.drift)
     heals = known.heals or Heals()
     policy = profile.spec.drift_policy
@@ -58,7 +59,7 @@ def status(snapshot: Snapshot, plan: Plan, outcome: Outcome, now: datetime) -> P
         observed_generation=profile.generation,
         conditions=merge(
             profile.status.conditions,
-            conditions(snapshot, plan, outcome, found, now),
+            conditions(snapshot, plan, outcome, found, made, now),
             generation=profile.generation,
             now=now,
         ),
@@ -75,7 +76,7 @@ def status(snapshot: Snapshot, plan: Plan, outcome: Outcome, now: datetime) -> P
         plan=_planned(plan),
         plan_digest=plan.digest,
         drift=found,
-        checks=tuple(_checks(snapshot, now)),
+        checks=tuple(_checks(snapshot, made, now)),
         limitations=(*(limitations(snapshot.scene) if snapshot.scene else ()), *_api_limitations(snapshot)),
         orphans=_orphans(snapshot),
         foreign_pods=tuple(_foreign(snapshot)),
@@ -83,9 +84,9 @@ def status(snapshot: Snapshot, plan: Plan, outcome: Outcome, now: datetime) -> P
     )
 
 
-def _checks(snapshot: Snapshot, now: datetime) -> Iterator[Check]:
+def _checks(snapshot: Snapshot, made: Iterable[Check], now: datetime) -> Iterator[Check]:
     before = {check.name: check for check in snapshot.known.checks}
-    for check in checks(snapshot.scene) if snapshot.scene else ():
+    for check in made:
         old = before.get(check.name)
         since = old.last_changed if old and old.result is check.result else now
         yield check.model_copy(update={"last_changed": since})

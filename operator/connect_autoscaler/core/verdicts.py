@@ -1,13 +1,21 @@
 """Every condition of a profile, derived from snapshot, plan and results; none is set anywhere else. Pure."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Final
 
 from connect_autoscaler.api.conditions import ConditionType, Problem, Reason
 from connect_autoscaler.api.names import ANNOTATION_APPROVE
 from connect_autoscaler.api.spec import Mode
-from connect_autoscaler.api.status import CheckResult, Condition, ConditionStatus, Disruption, DriftAction, DriftStatus
+from connect_autoscaler.api.status import (
+    Check,
+    CheckResult,
+    Condition,
+    ConditionStatus,
+    Disruption,
+    DriftAction,
+    DriftStatus,
+)
 from connect_autoscaler.core.errors import Retry
 from connect_autoscaler.core.model import Action, Outcome, Plan, PoolPlan, ReleasePlan, Snapshot, Verdict
 from connect_autoscaler.core.release_words import why_waiting
@@ -19,7 +27,6 @@ from connect_autoscaler.placement.checks import (
     SERVER_NODES_PERSIST,
     SERVER_PLACED,
     SERVER_PROTECTED,
-    checks,
 )
 from connect_autoscaler.placement.scene import Scene
 
@@ -40,13 +47,13 @@ _OPENED_BY_APPROVAL: Final = frozenset(
 
 
 def conditions(
-    snapshot: Snapshot, plan: Plan, outcome: Outcome, drift: DriftStatus, now: datetime
+    snapshot: Snapshot, plan: Plan, outcome: Outcome, drift: DriftStatus, checks: Sequence[Check], now: datetime
 ) -> Iterator[Condition]:
     """Derive every condition of the profile."""
     problems = tuple(_problems(snapshot, plan, outcome))
     pools = _node_pools_ready(snapshot, plan, outcome, problems, now)
     release = plan.release
-    placed = placement(snapshot.scene) if snapshot.scene else None
+    placed = placement(snapshot.scene, checks) if snapshot.scene else None
     ready = _ready(snapshot, plan, pools, drift, placed)
     spec = snapshot.profile.spec
     yield _condition(ConditionType.READY, ready)
@@ -141,9 +148,8 @@ def pool_health(pool: PoolPlan, outcome: Outcome, now: datetime) -> Health | Non
     return health(written, now) if written else pool.health
 
 
-def placement(scene: Scene) -> Verdict:
+def placement(scene: Scene, found: Sequence[Check]) -> Verdict:
     """Whether the checks hold: all of those about servers, and none that failed."""
-    found = checks(scene)
     if failed := next((check for check in found if check.result is CheckResult.FAILED), None):
         return Verdict(_FALSE, _FAILURES[failed.name], f"{failed.name}: {failed.message}")
     if not scene.servers:

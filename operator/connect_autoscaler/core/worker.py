@@ -103,6 +103,9 @@ class Worker:
                 await self._keeper.finish()
         self.task.cancel()
         await asyncio.gather(self.task, return_exceptions=True)
+        await self._let_release_be()
+
+    async def _let_release_be(self) -> None:
         await self._keeper.close()
         self._placement.close()
         self._jobs.close()
@@ -224,9 +227,12 @@ class Worker:
         # A deleted profile that keeps the release has nothing to see there, but for what is under way.
         if profile.deleting and not self._keeper.work and not wants_restore(snapshot):
             return snapshot
+        if profile.claimed_release is None:
+            await self._let_release_be()
+            return snapshot
         view = await self._keeper.look(profile, *_bodies(snapshot), wanted=not profile.deleting)
         snapshot = replace(snapshot, release=view)
-        if view is None or profile.deleting:
+        if profile.deleting:
             self._placement.close()
             self._jobs.close()
             return snapshot

@@ -8,9 +8,10 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Final, Self
+from typing import Final
 
 from connect_autoscaler.api.clipping import clip
+from connect_autoscaler.api.explained import Explained
 from connect_autoscaler.api.policies import OrphanPolicy, Recovery
 from connect_autoscaler.api.status import OrphanedJob
 from connect_autoscaler.jobs.model import SKIPPED, Content, Job, Kind, QueueItem, Schedule, Variant
@@ -33,17 +34,8 @@ class Action(StrEnum):
     """Nothing is to be done, or not now."""
 
 
-class Why(StrEnum):
+class Why(Explained):
     """Why that is done; `explain` says it in a sentence."""
-
-    explain: str
-
-    def __new__(cls, value: str, explain: str) -> Self:
-        """Attach the explanation to the member."""
-        member = str.__new__(cls, value)
-        member._value_ = value
-        member.explain = explain
-        return member
 
     RENDERED_AGAIN = "RenderedAgain", "The variant is rendered again."
     RESTORED_AGAIN = "RestoredAgain", "The environment of the bundle is restored again."

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from connect_autoscaler.api import pointers
+
 
 @dataclass(frozen=True, slots=True)
 class Element:
@@ -35,15 +37,12 @@ KEYED_LISTS: Final[Mapping[Path, tuple[str, ...]]] = {
 
 def pointer(path: Path) -> str:
     """Write a path as a JSON pointer (RFC 6901), elements of keyed lists in brackets."""
-    return "".join(
-        str(part) if isinstance(part, Element) else "/" + part.replace("~", "~0").replace("/", "~1") for part in path
-    )
+    return "".join(str(part) if isinstance(part, Element) else pointers.pointer((part,)) for part in path)
 
 
 def covers(prefix: str, path: Path) -> bool:
     """Whether a JSON pointer names the path or something above it; ``/`` names everything."""
-    whole = pointer(path)
-    return whole == prefix or whole.startswith((prefix.rstrip("/") + "/", prefix + "["))
+    return pointers.covers(prefix, pointer(path))
 
 
 def get(document: Mapping[str, Any], path: Path) -> Any | None:

@@ -7,6 +7,7 @@ node can take, a blocking PodDisruptionBudget, a node-level annotation, or a bud
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from connect_autoscaler.nodepools.budgets import zero
 from connect_autoscaler.nodepools.claims import NodeClaim
 from connect_autoscaler.placement.scene import Guest, Scene
 from connect_autoscaler.release.overlay import DO_NOT_DISRUPT
@@ -40,7 +41,7 @@ def _forbids(pool: Mapping[str, Any]) -> str | None:
     if get(pool, ("spec", "disruption", "consolidateAfter")) == "Never":
         return "never consolidates (consolidateAfter: Never)"
     for budget in get(pool, ("spec", "disruption", "budgets")) or ():
-        if str(budget.get("nodes")) in {"0", "0%"} and "Empty" in (budget.get("reasons") or ("Empty",)):
+        if zero(budget, "Empty"):
             when = f" during {budget['schedule']}" if "schedule" in budget else ""
             return f"has a budget of 0 for empty nodes{when}"
     return None

@@ -12,6 +12,7 @@ import durationpy
 
 from connect_autoscaler.api.clipping import json_text
 from connect_autoscaler.api.status import Check, CheckResult
+from connect_autoscaler.nodepools.budgets import always_zero
 from connect_autoscaler.placement.blockers import blockers
 from connect_autoscaler.placement.scene import Json, Scene
 from connect_autoscaler.release.overlay import DO_NOT_DISRUPT
@@ -110,15 +111,9 @@ def _server_nodes_persist(scene: Scene) -> Check:
 
 
 def closed(pool: Json) -> bool:
-    """Whether a pool's budgets always forbid to disrupt nodes that are in use.
-
-    Source: Karpenter ``pkg/apis/v1/nodepool.go``, ``GetAllowedDisruptionsByReason``: the smallest budget counts.
-    """
-    budgets = get(pool, ("spec", "disruption", "budgets")) or ()
-    always = [b for b in budgets if str(b.get("nodes")) in {"0", "0%"} and "schedule" not in b]
-    return all(
-        any(reason in (b.get("reasons") or (reason,)) for b in always) for reason in ("Underutilized", "Drifted")
-    )
+    """Whether a pool's budgets always forbid to disrupt nodes that are in use."""
+    budgets = get(pool, ("spec", "disruption", "budgets"))
+    return all(always_zero(budgets, reason) for reason in ("Underutilized", "Drifted"))
 
 
 def _content_scales_down(scene: Scene) -> Check:

@@ -9,6 +9,7 @@ from kubernetes.utils.quantity import parse_quantity
 from connect_autoscaler.api.status import Limitation
 from connect_autoscaler.placement.scene import Scene
 from connect_autoscaler.release.lists import elements, tolerates
+from connect_autoscaler.release.overlay import toleration
 from connect_autoscaler.release.values import get
 
 _POD: Final = ("spec", "template", "spec")
@@ -134,8 +135,7 @@ def _daemons(scene: Scene) -> Limitation | None:
 
 
 def _tolerated(daemon: Mapping[str, Any], taint: Mapping[str, Any]) -> bool:
-    value = {"operator": "Equal", "value": taint["value"]} if taint.get("value") else {"operator": "Exists"}
-    needed = {"key": taint["key"], **value, "effect": taint["effect"]}
+    needed = toleration(taint)
     return any(tolerates(each, needed) for each in elements(get(daemon, (*_POD, "tolerations"))))
 
 

@@ -3,11 +3,11 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from connect_autoscaler.api.pointers import pointer
 from connect_autoscaler.api.profile import Profile
 from connect_autoscaler.api.spec import TargetKind
 from connect_autoscaler.release.lists import LISTS, elements
-from connect_autoscaler.release.merge import pointer
-from connect_autoscaler.release.values import Json, Path, covers
+from connect_autoscaler.release.values import Json, Path
 
 
 def ignored(profile: Profile, where: str, manager: str | None = None) -> bool:
@@ -18,18 +18,9 @@ def ignored(profile: Profile, where: str, manager: str | None = None) -> bool:
         where: JSON pointer, as status shows it.
         manager: Who made it; None: values have no field manager, so that only rules without managers are for them.
     """
-    release = profile.spec.release
-    return any(
-        (
-            rule.target is None
-            or (
-                rule.target.kind is TargetKind.RELEASE and rule.target.name in (None, release.name if release else None)
-            )
-        )
-        and (not rule.paths or any(covers(path, where) for path in rule.paths))
-        and (not rule.managers or manager in rule.managers)
-        for rule in profile.spec.drift_policy.ignore
-    )
+    name = profile.spec.release.name if profile.spec.release else None
+    rules = profile.spec.drift_policy.ignore
+    return any(rule.matches(TargetKind.RELEASE, name, where, manager) for rule in rules)
 
 
 def without(overlay: Mapping[str, Any], left_alone: Callable[[str], bool], path: Path = ()) -> Json:

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from connect_autoscaler.api.names import FIELD_MANAGER, LABEL_MANAGED_BY, LABEL_PROFILE
+from connect_autoscaler.api.pointers import pointer
 from connect_autoscaler.api.spec import ReleaseManager
 from connect_autoscaler.release.lists import LISTS, elements
-from connect_autoscaler.release.merge import pointer
 from connect_autoscaler.release.owners import Owner
 from connect_autoscaler.release.values import Json, Path, get, has, same
 

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any, Final
 
 from connect_autoscaler.api.conditions import Problem
+from connect_autoscaler.api.pointers import covers
 from connect_autoscaler.api.profile import Profile
 from connect_autoscaler.release.exceptions import ignored, without
 from connect_autoscaler.release.export import exported
@@ -28,7 +29,7 @@ from connect_autoscaler.release.merge import Change, Merged, differences, merge
 from connect_autoscaler.release.overlay import SERVER_ANNOTATIONS, SERVER_SELECTOR, overlay
 from connect_autoscaler.release.refusals import Subject, refusal
 from connect_autoscaler.release.state import State
-from connect_autoscaler.release.values import Json, covers, effective, get
+from connect_autoscaler.release.values import Json, effective, get
 
 _GUARDS: Final = ("/tolerations", *("/" + "/".join(path) for path in (SERVER_SELECTOR, SERVER_ANNOTATIONS)))
 _SELECTOR: Final = ("spec", "selector", "matchLabels")

@@ -9,13 +9,16 @@ from typing import Any, Final, NamedTuple
 
 import yaml
 
+from connect_autoscaler.api.pointers import covers
 from connect_autoscaler.release.lists import JOB_BASE, LISTS, RENDERED, SERVER_SPREAD, SERVER_TOLERATIONS, elements
 from connect_autoscaler.release.overlay import BACKEND, SERVER_ANNOTATIONS, SERVER_SELECTOR
-from connect_autoscaler.release.values import Json, Path, covers, effective, get, put, same
+from connect_autoscaler.release.values import Json, Path, effective, get, put, same
 
 GCFG: Final = "rstudio-connect.gcfg"
 JOB: Final = "job.yaml"
 _CONTAINER: Final = "connect"
+_LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+"""Of the safe ones that in C, where there is one: live objects are read in every pass."""
 _SECTION: Final = "Kubernetes"
 _TEMPLATE: Final[Path] = ("spec", "template")
 
@@ -51,9 +54,8 @@ def objects(manifest: str, namespace: str) -> dict[ObjectKey, Json]:
     Raises:
         yaml.YAMLError: It is no YAML; Helm would not have stored it.
     """
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     found = {}
-    for document in yaml.load_all(manifest, Loader=loader):
+    for document in yaml.load_all(manifest, Loader=_LOADER):
         if isinstance(document, dict) and "kind" in document:
             meta = document.get("metadata") or {}
             found[ObjectKey(document["kind"], meta.get("namespace") or namespace, meta.get("name", ""))] = document
@@ -114,7 +116,7 @@ def shown_by_config(config: Mapping[str, Any]) -> Json:
     put(shown, BACKEND, any(value.lower() == "true" for name, value in lines if name == "Enabled"))
     put(shown, RENDERED, [value for name, value in lines if name == RENDERED[-1]])
     try:
-        job = yaml.safe_load(data.get(JOB, ""))
+        job = yaml.load(data.get(JOB, ""), Loader=_LOADER)  # noqa: S506 - a safe one
     except yaml.YAMLError:
         job = None
     put(shown, JOB_BASE, job if isinstance(job, dict) else {})

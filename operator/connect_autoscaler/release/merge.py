@@ -8,8 +8,9 @@ and no null is ever written that was not there. Pure, and idempotent.
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any
 
+from connect_autoscaler.api.pointers import parts, pointer
 from connect_autoscaler.release.lists import LISTS, RENDERED, KeyedList, elements
 from connect_autoscaler.release.overlay import SERVER_ANNOTATIONS, protects
 from connect_autoscaler.release.values import Json, Path, drop, effective, get, has, put, same
@@ -68,7 +69,7 @@ def merge(config: Json, defaults: Json, applied: Json, wanted: Json, prior: Prio
 def differences(shown: Json, wanted: Json) -> tuple[Change, ...]:
     """What objects do not show of the values in effect, both in the form of an overlay."""
     found = merge(shown, {}, {}, wanted, {})
-    wrong = (Change(each, get(wanted, _path(each)), get(shown, _path(each))) for each in found.malformed)
+    wrong = (Change(each, get(wanted, parts(each)), get(shown, parts(each))) for each in found.malformed)
     return tuple(sorted((*found.changes, *found.refused, *found.kept, *wrong), key=lambda change: change.pointer))
 
 
@@ -243,15 +244,3 @@ def _leaves(document: Mapping[str, Any], path: Path = ()) -> Iterator[tuple[Path
             yield from _leaves(value, below)
         else:
             yield below, value
-
-
-_ESCAPES: Final = str.maketrans({"~": "~0", "/": "~1"})
-
-
-def pointer(path: Path) -> str:
-    """Write a path as a JSON pointer (RFC 6901)."""
-    return "".join("/" + part.translate(_ESCAPES) for part in path)
-
-
-def _path(where: str) -> Path:
-    return tuple(part.replace("~1", "/").replace("~0", "~") for part in where.split("/")[1:])

@@ -66,14 +66,18 @@ def overlay(profile: Profile, server_taints: Taints, content_taints: Taints, ser
     return made
 
 
+def toleration(taint: Mapping[str, Any]) -> Json:
+    """What a pod needs to run on nodes with a taint."""
+    value = {"operator": "Equal", "value": taint["value"]} if taint.get("value") else {"operator": "Exists"}
+    return {"key": taint["key"], **value, "effect": taint["effect"]}
+
+
 def _tolerations(taints: Taints) -> list[Json]:
     """One toleration for each taint, in order, none twice."""
     wanted: list[Json] = []
     for taint in taints:
-        value = {"operator": "Equal", "value": taint["value"]} if taint.get("value") else {"operator": "Exists"}
-        toleration = {"key": taint["key"], **value, "effect": taint["effect"]}
-        if toleration not in wanted:
-            wanted.append(toleration)
+        if (each := toleration(taint)) not in wanted:
+            wanted.append(each)
     return wanted
 
 

@@ -24,11 +24,6 @@ def effective(defaults: Mapping[str, Any], config: Mapping[str, Any]) -> Json:
     return merged
 
 
-def covers(prefix: str, pointer: str) -> bool:
-    """Whether a JSON pointer names another one, or something above it; ``/`` names everything."""
-    return pointer == prefix or pointer.startswith((prefix.rstrip("/") + "/", prefix + "["))
-
-
 def get(document: Any, path: Path) -> Any | None:
     """The value at a path; None if it is not there."""
     for part in path:
