@@ -1,18 +1,16 @@
 """Posit Connect as it runs before anybody protects it: installed by Helm, beside a NodePool that takes everything."""
 
 import asyncio
-import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
-from harness import NODE_CLASS, NODE_POOLS, NODES, ROOT, Api, Kind
+from harness import NODE_CLASS, NODE_POOLS, NODES, Api, Kind
+from harness.releases import chart
 from sandbox import Cluster, SandboxError, eventually
 
 NAMESPACE: Final = "posit"
 RELEASE: Final = "connect"
 POOL: Final = "default"
-_STAND_IN: Final = ROOT / "tests" / "charts" / "rstudio-connect"
 _VALUES: Final = """\
 sharedStorage: {create: true, mount: true}
 license: {key: FAKE}
@@ -30,11 +28,6 @@ class Place:
     node: str
     capacity: str
     pool: str
-
-
-def chart() -> Path:
-    """Return the chart: the repository's stand-in, or the one that $CONNECT_CHART names."""
-    return Path(os.environ.get("CONNECT_CHART") or _STAND_IN)
 
 
 def open_pool() -> dict[str, Any]:

@@ -13,6 +13,7 @@ from demo.bends import Bend, Heal, bends, heal, reported
 from demo.connect import Place
 from demo.show import Show
 from harness import DEPLOY, NODE_CLAIMS, NODE_POOLS, NODES, ROOT, Api, Json, Operator, Profile, Timeline, kustomize
+from harness.releases import chart, release_options
 from sandbox import Cluster, NotYetError, cluster, eventually
 
 SAMPLE: Final = DEPLOY / "samples" / "quickstart.yaml"
@@ -37,8 +38,7 @@ async def play(show: Show, *, keep: bool) -> bool:
         before = await _unprotected(it, show)
         show.title("The operator, and one object")
         with show.step("kubectl apply -k deploy, and start the operator as the ServiceAccount of that"):
-            options = ("--helm", str(it.binary("helm")), "--chart-dir", str(connect.chart().parent))
-            operator = await stack.enter_async_context(Operator(it, *options, "--require-service-account"))
+            operator = await stack.enter_async_context(Operator(it, *release_options(it)))
         with show.step("kubectl apply -k deploy/release: what it may do in the namespace of the release"):
             it.apply(*kustomize(it, DEPLOY / "release"))
         profile = await _protect(it, show, before)
@@ -58,7 +58,7 @@ async def _unprotected(it: Cluster, show: Show) -> Place:
         node_class = {"apiVersion": "karpenter.kwok.sh/v1alpha1", "kind": "KWOKNodeClass"}
         it.apply({**node_class, "metadata": {"name": "default"}}, connect.open_pool())
         await eventually(lambda: _ready(api.get(NODE_POOLS, connect.POOL)))
-    with show.step(f"helm install {connect.RELEASE} {_short(connect.chart())} --namespace {connect.NAMESPACE}"):
+    with show.step(f"helm install {connect.RELEASE} {_short(chart())} --namespace {connect.NAMESPACE}"):
         await connect.provide_storage(it)
         await connect.install(it)
         place = await connect.server(api)

@@ -9,9 +9,12 @@ from functools import partial
 
 import pytest
 
+from e2e.helm_door import HelmDoor
 from e2e.old_karpenter import karpenter_1_13
+from e2e.release_stage import AT_ONCE, Case, case
 from e2e.stage import Stage, Stages
 from harness import FakeKarpenterStatus, Kind, LocalOperator, Operator
+from harness.releases import release_options
 from sandbox import Cluster, Parts, cluster, eventually
 
 SERVICE_ACCOUNTS = Kind("v1", "serviceaccounts", "default")
@@ -31,6 +34,27 @@ async def release_cluster() -> AsyncIterator[Cluster]:
     """The same for modules that run an operator of their own: two on one cluster would get into each other's way."""
     async with cluster(karpenter="1.14", karpenter_env=_IMPATIENT) as running:
         yield running
+
+
+@pytest.fixture(scope="module")
+def door(release_cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> HelmDoor:
+    """The real helm behind a door: calls are counted, and can be held up."""
+    return HelmDoor(release_cluster, tmp_path_factory.mktemp("door"))
+
+
+@pytest.fixture(scope="module")
+async def operator(release_cluster: Cluster, door: HelmDoor) -> AsyncIterator[Operator]:
+    """An operator for releases; modules that need other options have one of their own."""
+    async with Operator(release_cluster, *release_options(release_cluster, door.path), "--verbose") as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+async def taken(operator: Operator) -> AsyncIterator[Case]:
+    """A release that carries the overlay, for one change after the other."""
+    async with case(operator, **AT_ONCE) as it:
+        await it.settled()
+        yield it
 
 
 @pytest.fixture(scope="session")

@@ -6,8 +6,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
-import pytest
-
 from connect_autoscaler.api.policies import OrphanPolicy, Recovery
 from connect_autoscaler.jobs.client import Connect, Found
 from connect_autoscaler.jobs.model import Job, KubeJob
@@ -19,8 +17,7 @@ from harness import NODES, Json, Operator, Profile, Release, Workspace
 from harness.connect_content import LABELS, Launcher
 from harness.connect_server import ADMINISTRATOR, ConnectServer
 from harness.connect_state import kube_name
-from harness.releases import chart_arguments
-from sandbox import Cluster, eventually
+from sandbox import eventually
 
 LATER = timedelta(minutes=10)
 """How much older heartbeats are made than they are."""
@@ -86,13 +83,6 @@ async def staged(operator: Operator) -> AsyncIterator[Stage]:
             finally:
                 for job in stage.kube_jobs():
                     release.api.delete(release.kind("jobs"), job.name)
-
-
-@pytest.fixture(scope="module")
-async def operator(release_cluster: Cluster) -> AsyncIterator[Operator]:
-    helm = ("--helm", str(release_cluster.binary("helm")), "--require-service-account")
-    async with Operator(release_cluster, *helm, *chart_arguments()) as running:
-        yield running
 
 
 async def test_content_runs_where_the_job_base_says_and_ends(operator: Operator) -> None:

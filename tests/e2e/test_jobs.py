@@ -5,24 +5,14 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import pytest
-
 from harness import Operator, Profile, Release, Workspace
 from harness.connect_server import ADMINISTRATOR, ConnectServer
 from harness.connect_state import remote_id
-from harness.releases import chart_arguments
-from sandbox import Cluster, eventually
+from sandbox import eventually
 
 LONG_AGO = (datetime.now(UTC) - timedelta(hours=1)).isoformat()
 WRONG = "MARKER-SECRET-wrong"
 RERUN = {"orphanedJobs": "Rerun"}
-
-
-@pytest.fixture(scope="module")
-async def operator(release_cluster: Cluster) -> AsyncIterator[Operator]:
-    helm = ("--helm", str(release_cluster.binary("helm")), "--require-service-account")
-    async with Operator(release_cluster, *helm, *chart_arguments(), "--verbose") as running:
-        yield running
 
 
 @asynccontextmanager

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from harness import NODE_CLAIMS, NODES, Operator, Profile, Release, Workspace
-from harness.releases import chart_arguments
+from harness.releases import release_options
 from sandbox import Cluster, eventually
 
 SECONDS = 5
@@ -20,9 +20,8 @@ CONTENT = {"app.kubernetes.io/name": "rstudio_connect"}
 @pytest.fixture(scope="module")
 async def placed(release_cluster: Cluster) -> AsyncIterator[tuple[Profile, Release]]:
     """Have a release whose server has moved."""
-    helm = ("--helm", str(release_cluster.binary("helm")), "--require-service-account")
     async with (
-        Operator(release_cluster, *helm, *chart_arguments()),
+        Operator(release_cluster, *release_options(release_cluster)),
         Workspace(release_cluster) as workspace,
         Release(release_cluster) as release,
     ):

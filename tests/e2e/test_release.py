@@ -4,20 +4,11 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
-import pytest
-
 from harness import NODES, Operator, Profile, Release, Workspace
-from harness.releases import SERVER, SMALLEST, chart_arguments
-from sandbox import Cluster, eventually
+from harness.releases import SERVER, SMALLEST
+from sandbox import eventually
 
 OVERLAY = {"nodeSelector", "tolerations", "pod", "backends", "config"}
-
-
-@pytest.fixture(scope="module")
-async def operator(release_cluster: Cluster) -> AsyncIterator[Operator]:
-    helm = ("--helm", str(release_cluster.binary("helm")), "--require-service-account")
-    async with Operator(release_cluster, *helm, *chart_arguments(), "--verbose") as running:
-        yield running
 
 
 @asynccontextmanager

@@ -1,16 +1,14 @@
 """What others do to a release: it is told at once, with layer, path and culprit, and put right as the profile says."""
 
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from typing import Any
-
-import pytest
 
 from e2e.helm_door import HelmDoor
 from e2e.release_stage import AT_ONCE, PATIENCE, Case, case
 from harness import PROFILES, Json, Kind, Operator, Timeline
-from harness.releases import SERVER, chart_arguments
-from sandbox import Cluster, eventually
+from harness.releases import SERVER
+from sandbox import eventually
 
 POLICIES = Kind("admissionregistration.k8s.io/v1", "mutatingadmissionpolicies")
 BINDINGS = Kind("admissionregistration.k8s.io/v1", "mutatingadmissionpolicybindings")
@@ -18,26 +16,6 @@ CORRECT: dict[str, Any] = {"driftPolicy": {"release": "Correct"}}
 TOLD_WITHIN = 4.0
 """Seconds on a busy machine; two of them are those that a status may wait for more news."""
 _POD = "/spec/template/spec"
-
-
-@pytest.fixture(scope="module")
-def door(release_cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> HelmDoor:
-    return HelmDoor(release_cluster, tmp_path_factory.mktemp("door"))
-
-
-@pytest.fixture(scope="module")
-async def operator(release_cluster: Cluster, door: HelmDoor) -> AsyncIterator[Operator]:
-    options = ("--helm", str(door.path), "--require-service-account", "--verbose")
-    async with Operator(release_cluster, *options, *chart_arguments()) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-async def taken(operator: Operator) -> AsyncIterator[Case]:
-    """A release that carries the overlay, whose later changes are reported."""
-    async with case(operator, **AT_ONCE) as it:
-        await it.settled()
-        yield it
 
 
 async def test_helm_in_other_hands_is_told(taken: Case) -> None:

@@ -15,7 +15,7 @@ import pytest
 from e2e.helm_door import HelmDoor, no_scheduling
 from e2e.release_stage import AT_ONCE, PATIENCE, Case, Restarts, case
 from harness import Operator, Timeline
-from harness.releases import chart, chart_arguments
+from harness.releases import chart, release_options
 from sandbox import Cluster, eventually
 
 _HOURS = count(1)
@@ -23,14 +23,9 @@ Death = Literal["killed", "stopped"]
 
 
 @pytest.fixture(scope="module")
-def door(release_cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> HelmDoor:
-    return HelmDoor(release_cluster, tmp_path_factory.mktemp("door"))
-
-
-@pytest.fixture(scope="module")
 async def operator(release_cluster: Cluster, door: HelmDoor) -> AsyncIterator[Operator]:
-    options = ("--helm", str(door.path), "--helm-grace", "4", "--require-service-account", "--verbose")
-    async with Operator(release_cluster, *options, *chart_arguments()) as running:
+    options = release_options(release_cluster, door.path)
+    async with Operator(release_cluster, *options, "--helm-grace", "4", "--verbose") as running:
         yield running
 
 

@@ -2,39 +2,16 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
 from typing import Any
 
-import pytest
-
 from e2e.helm_door import HelmDoor, no_scheduling
-from e2e.release_stage import AT_ONCE, PATIENCE, Case, case
+from e2e.release_stage import PATIENCE, Case, case
 from harness import NODE_POOLS, PROFILES, Json, Operator, Timeline
-from harness.releases import HELM_ACCOUNT, chart_arguments
-from sandbox import Cluster, eventually
+from harness.releases import HELM_ACCOUNT
+from sandbox import eventually
 
 CLOSED = {"when": "Immediately", "windows": [{"schedule": "0 0 29 2 *", "duration": "1m"}]}
 SOON = 0.05
-
-
-@pytest.fixture(scope="module")
-def door(release_cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> HelmDoor:
-    return HelmDoor(release_cluster, tmp_path_factory.mktemp("door"))
-
-
-@pytest.fixture(scope="module")
-async def operator(release_cluster: Cluster, door: HelmDoor) -> AsyncIterator[Operator]:
-    options = ("--helm", str(door.path), "--require-service-account", "--verbose")
-    async with Operator(release_cluster, *options, *chart_arguments()) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-async def taken(operator: Operator) -> AsyncIterator[Case]:
-    """A release that carries the overlay, for one change of the profile after the other."""
-    async with case(operator, **AT_ONCE) as it:
-        await it.settled()
-        yield it
 
 
 async def test_content_that_runs_is_not_orphaned(operator: Operator, door: HelmDoor) -> None:

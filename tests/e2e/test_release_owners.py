@@ -2,12 +2,13 @@
 
 import json
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from harness import Operator, Profile, Release, Workspace
-from harness.releases import SERVER, SMALLEST, chart, chart_arguments
+from harness.releases import SERVER, SMALLEST, chart, release_options
 from sandbox import Cluster, eventually
 from sandbox.apply import documents
 
@@ -15,7 +16,7 @@ from sandbox.apply import documents
 @pytest.fixture(scope="module")
 async def operator(release_cluster: Cluster) -> AsyncIterator[Operator]:
     # Any call of helm would fail, and be seen in status.
-    async with Operator(release_cluster, "--helm", "/nonexistent/helm", *chart_arguments()) as running:
+    async with Operator(release_cluster, *release_options(release_cluster, Path("/nonexistent/helm"))) as running:
         yield running
 
 

@@ -18,11 +18,6 @@ ASKING: dict[str, Any] = {"disruptions": {"when": "OnApproval"}}
 
 
 @pytest.fixture(scope="module")
-def door(release_cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> HelmDoor:
-    return HelmDoor(release_cluster, tmp_path_factory.mktemp("door"))
-
-
-@pytest.fixture(scope="module")
 def charts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The chart, the chart with a line more, and the chart with a file less."""
     root = tmp_path_factory.mktemp("charts")

@@ -2,7 +2,7 @@
 
 from harness import DEPLOY, USER, Operator, Release, Workspace, kustomize
 from harness.installation import SERVICE_ACCOUNT
-from harness.releases import HELM_ACCOUNT, chart_arguments
+from harness.releases import HELM_ACCOUNT, release_options
 from harness.rights import Right, granted, used
 from sandbox import Cluster, eventually
 
@@ -10,10 +10,9 @@ FLUX = {"helm.toolkit.fluxcd.io/name": "connect"}
 
 
 async def test_every_request_is_granted_and_every_right_is_used(release_cluster: Cluster) -> None:
-    helm = ("--helm", str(release_cluster.binary("helm")), "--require-service-account")
     since = release_cluster.audit.marker()
     async with (
-        Operator(release_cluster, *helm, *chart_arguments()),
+        Operator(release_cluster, *release_options(release_cluster)),
         Workspace(release_cluster) as workspace,
         Release(release_cluster) as one,
         Release(release_cluster) as other,

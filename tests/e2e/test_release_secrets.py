@@ -12,7 +12,7 @@ import pytest
 from e2e.helm_door import HelmDoor, no_scheduling
 from e2e.release_stage import AT_ONCE, PATIENCE, Case, case
 from harness import EVENTS, NODE_POOLS, PROFILES, Kind, Operator, Timeline
-from harness.releases import HELM_ACCOUNT, SERVER, chart_arguments
+from harness.releases import HELM_ACCOUNT, SERVER, release_options
 from sandbox import Cluster, eventually
 
 LICENCE: Final = "MARKER-SECRET-licence"
@@ -29,11 +29,6 @@ QUIET: Final = 20.0
 
 
 @pytest.fixture(scope="module")
-def door(release_cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> HelmDoor:
-    return HelmDoor(release_cluster, tmp_path_factory.mktemp("door"))
-
-
-@pytest.fixture(scope="module")
 def own(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The operator's $TMPDIR."""
     return tmp_path_factory.mktemp("own")
@@ -41,8 +36,8 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 async def operator(release_cluster: Cluster, door: HelmDoor, own: Path) -> AsyncIterator[Operator]:
-    options = ("--helm", str(door.path), "--require-service-account", "--verbose")
-    async with Operator(release_cluster, *options, *chart_arguments(), env={"TMPDIR": str(own)}) as running:
+    options = release_options(release_cluster, door.path)
+    async with Operator(release_cluster, *options, "--verbose", env={"TMPDIR": str(own)}) as running:
         yield running
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from demo import connect
 from harness import NODE_CLAIMS, NODE_POOLS, Api, Json, Kind, Operator, Release, Workspace
-from harness.releases import chart_arguments
+from harness.releases import release_options
 from sandbox import Cluster, cluster, eventually
 
 CHURN = 60 * float(os.environ.get("E2E_MINUTES", "0.5"))
@@ -42,8 +42,7 @@ async def scene(request: pytest.FixtureRequest) -> AsyncIterator[Cluster]:
 
 @asynccontextmanager
 async def operated(scene: Cluster) -> AsyncIterator[Operator]:
-    helm = ("--helm", str(scene.binary("helm")), "--require-service-account")
-    async with Operator(scene, *helm, *chart_arguments()) as operator:
+    async with Operator(scene, *release_options(scene)) as operator:
         yield operator
 
 

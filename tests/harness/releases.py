@@ -30,9 +30,15 @@ def chart() -> Path:
     return Path(os.environ.get("CONNECT_CHART") or STAND_IN)
 
 
-def chart_arguments() -> tuple[str, ...]:
-    """Return the operator's options for charts of `chart`."""
-    return "--chart-dir", str(chart().parent)
+def release_options(cluster: Cluster, helm: Path | None = None) -> tuple[str, ...]:
+    """Return the operator's options for releases of `chart`.
+
+    Args:
+        cluster: Where.
+        helm: Instead of the real binary.
+    """
+    binary = str(helm or cluster.binary("helm"))
+    return "--helm", binary, "--require-service-account", "--chart-dir", str(chart().parent)
 
 
 class Release:
