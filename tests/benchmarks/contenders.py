@@ -91,7 +91,7 @@ class Ours(Contender):
 
     @property
     def env(self) -> Mapping[str, str]:
-        return {"MALLOC_ARENA_MAX": "1"}
+        return {"MALLOC_ARENA_MAX": "1", "MALLOC_TRIM_THRESHOLD_": "65536"}
 
     async def ready(self, process: Process) -> None:
         process.check()
@@ -125,7 +125,7 @@ class Floor(Contender):
 
     @property
     def env(self) -> Mapping[str, str]:
-        return {"MALLOC_ARENA_MAX": "1"}
+        return {"MALLOC_ARENA_MAX": "1", "MALLOC_TRIM_THRESHOLD_": "65536"}
 
     async def ask_beforehand(self) -> None:
         pass

@@ -14,10 +14,12 @@ import croniter
 import durationpy
 import kopf
 import pydantic
+import yaml
 from kubernetes.aio import client, config
 from kubernetes.utils import quantity
+from posit import connect
 
-LIBRARIES: Final = (aiohttp.web, click, croniter, durationpy, pydantic, quantity)
+LIBRARIES: Final = (aiohttp.web, click, connect, croniter, durationpy, pydantic, quantity, yaml)
 """What the operator imports beside Kopf and the API client."""
 
 
