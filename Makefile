@@ -34,9 +34,9 @@ test: $(VENV)/.synced  ## run all tests on the real control plane
 	$(BIN)/python -m sandbox build
 	$(BIN)/python -m pytest --numprocesses 3 $(PYTEST_ARGS)
 
-e2e: $(VENV)/.synced  ## run the long scenarios on both versions of Karpenter
+e2e: $(VENV)/.synced  ## play the page's scenarios at length on both versions of Karpenter (E2E_CHURN: minutes)
 	$(BIN)/python -m sandbox build
-	E2E_MINUTES=$(or $(E2E_MINUTES),10) E2E_KARPENTER=1.14,1.15 $(BIN)/python -m pytest --timeout 3600 $(PYTEST_ARGS) tests/e2e/test_scenarios.py
+	E2E_CHURN="$(or $(E2E_CHURN),1.14=10 1.15=3)" $(BIN)/python -m pytest --numprocesses 0 -rP $(PYTEST_ARGS) tests/e2e/test_scenarios.py
 
 lint: $(VENV)/.synced  ## ruff and the import contracts
 	$(BIN)/ruff check

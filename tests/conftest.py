@@ -4,6 +4,7 @@ A program that is not built fails the tests that need it, with the command that 
 Tests share a cluster, so they name their objects apart and clean up what is not namespaced.
 """
 
+import shutil
 from collections.abc import AsyncIterator
 from pathlib import PurePath
 from typing import Final
@@ -22,6 +23,7 @@ _TOGETHER: Final = {
 """Modules that share what takes long to start, by its fixture."""
 _FIRST: Final = (
     "stages",
+    "e2e/scenarios",
     *("e2e/release_faults", "e2e/release_drift", "e2e/release_gates", "e2e/placement", "e2e/jobs"),
     *("e2e/release_reasons", "e2e/release_secrets", "e2e/release", "e2e/release_owners", "e2e/connect_content"),
     *("integration/writes", "integration/bad_input", "e2e/demo", "integration/sandbox"),
@@ -74,3 +76,12 @@ async def full_cluster() -> AsyncIterator[Cluster]:
     """Everything: controllers, scheduler, kwok and Karpenter 1.14."""
     async with cluster() as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def promtool() -> str:
+    """The program of that name, from Debian's package `prometheus`; skips what needs it where it is missing."""
+    found = shutil.which("promtool")
+    if found is None:
+        pytest.skip("promtool is missing: apt-get install prometheus")
+    return found

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 from typing import Any
 
 import click
@@ -9,12 +10,18 @@ import kopf
 from kubernetes.aio.config import ConfigException
 
 from connect_autoscaler import __version__
+from connect_autoscaler.cli.group import LazyGroup
+from connect_autoscaler.core.kube import own_namespace
+from connect_autoscaler.core.lease import LeaseLostError
 from connect_autoscaler.runner import DEFAULT_SOURCE, Options, run
 
 _LOG_FORMATS = {"plain": kopf.LogFormat.FULL, "json": kopf.LogFormat.JSON}
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "CONNECT_AUTOSCALER"})
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "CONNECT_AUTOSCALER"},
+)
 @click.version_option(__version__, message="%(version)s")
 def main() -> None:
     """Keep Karpenter NodePools in the shape that protects Posit Connect."""
@@ -36,6 +43,13 @@ def main() -> None:
     type=click.IntRange(0, 65535),
     default=0,
     help="Port of /healthz and /readyz. 0: any free one, on loopback.",
+)
+@click.option(
+    "--metrics-port",
+    envvar=["CONNECT_AUTOSCALER_METRICS_PORT"],
+    type=click.IntRange(0, 65535),
+    default=0,
+    help="Port of /metrics. 0: any free one, on loopback.",
 )
 @click.option(
     "--log-format",
@@ -85,20 +99,39 @@ def main() -> None:
     is_flag=True,
     help="Refuse profiles that name no spec.release.serviceAccountName to impersonate.",
 )
+@click.option(
+    "--leader-elect",
+    envvar=["CONNECT_AUTOSCALER_LEADER_ELECT"],
+    is_flag=True,
+    help="Of several replicas one works, while it holds a Lease; the others stand by.",
+)
+@click.option(
+    "--namespace",
+    envvar=["CONNECT_AUTOSCALER_NAMESPACE"],
+    help="Namespace of the Lease. Default: that of the pod's ServiceAccount.",
+)
 @click.option("--verbose", envvar=["CONNECT_AUTOSCALER_VERBOSE"], is_flag=True, help="Log details.")
 def run_operator(log_format: str, *, verbose: bool, **options: Any) -> None:
     """Run the operator until SIGTERM or SIGINT. Every option can be set as CONNECT_AUTOSCALER_<OPTION>."""
     kopf.configure(verbose=verbose, log_format=_LOG_FORMATS[log_format])
     logging.getLogger("kopf.objects").setLevel(logging.WARNING)  # else a line for every event of every object
     lists = {name: _words(options[name]) for name in ("chart_sources", "release_namespaces")}
+    options["namespace"] = options["namespace"] or own_namespace()
+    if options["leader_elect"] and not options["namespace"]:
+        raise click.UsageError(
+            "--leader-elect needs a namespace for its Lease, and outside of a pod there is no default: "
+            "give --namespace or CONNECT_AUTOSCALER_NAMESPACE"
+        )
     try:
         asyncio.run(run(Options(**{**options, **lists})))
+    except LeaseLostError:
+        os._exit(1)  # the log has said so, and nothing may hold up the end
     except ConfigException as error:
         raise click.ClickException(
             f"no cluster to work on: {error}; name one with --kubeconfig or $KUBECONFIG"
         ) from error
     except OSError as error:
-        raise click.ClickException(f"cannot serve probes: {error}") from error
+        raise click.ClickException(f"cannot serve probes and metrics: {error}") from error
 
 
 def _words(text: str | None) -> tuple[str, ...] | None:

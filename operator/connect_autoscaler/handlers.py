@@ -1,6 +1,8 @@
 """Kopf's side of the operator: caches and wake-up calls. No decision is taken and nothing is written here."""
 
 import asyncio
+import itertools
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -94,6 +96,17 @@ def _parse(body: kopf.Body) -> Profile | None:
         return None
 
 
+class Patience:
+    """Seconds between attempts of Kopf's at a list or a watch, without an end: its own give up after a minute.
+
+    To give up means to end the operator; an API server that is upgraded may well be away for longer.
+    """
+
+    def __iter__(self) -> Iterator[float]:
+        """Begin with Kopf's own, and go on with 30 seconds."""
+        return itertools.chain((1, 1, 2, 3, 5, 8, 13, 21), itertools.repeat(30))
+
+
 class _Nothing(kopf.DiffBaseStorage):
     """No copy of the last handled spec: that is for handlers of changes, and there are none."""
 
@@ -114,9 +127,11 @@ def settings() -> kopf.OperatorSettings:
     made.persistence.diffbase_storage = _Nothing()
     made.posting.enabled = False
     made.peering.standalone = True
+    made.queueing.idle_timeout = 0.1  # until then the last event of each object is kept, and a task with its queues
     made.watching.connect_timeout = 10
     made.networking.connect_timeout = 5
     made.networking.request_timeout = 30
+    made.networking.error_backoffs = Patience()
     # Kopf would kill the process amid an upgrade that may finish; whoever cannot wait has SIGKILL of his own.
     made.process.ultimate_exiting_timeout = None
     return made

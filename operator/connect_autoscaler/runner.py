@@ -3,7 +3,9 @@
 import asyncio
 import logging
 import os
+import signal
 import tempfile
+import threading
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import timedelta
@@ -15,10 +17,13 @@ import kopf
 
 from connect_autoscaler import handlers
 from connect_autoscaler.api.names import GROUP, NODECLAIM_CRD, NODEPOOL_CRD, PLURAL
-from connect_autoscaler.core import probes
+from connect_autoscaler.core import endings, metrics, probes
+from connect_autoscaler.core.cache import EVERY
 from connect_autoscaler.core.engine import Engine
 from connect_autoscaler.core.errors import KubeError
 from connect_autoscaler.core.kube import Kube, in_cluster
+from connect_autoscaler.core.leading import lead
+from connect_autoscaler.core.lease import Lease, Terms
 from connect_autoscaler.core.release_store import this_process
 from connect_autoscaler.core.release_tools import Toolbox
 from connect_autoscaler.release.charts import Charts
@@ -38,6 +43,7 @@ class Options:
     kubeconfig: str | None = None
     context: str | None = None
     liveness_port: int = 0
+    metrics_port: int = 0
     helm: str = "helm"
     helm_grace: float = 30.0
     """Seconds that an upgrade under way has to finish when the operator is told to end."""
@@ -45,10 +51,19 @@ class Options:
     chart_sources: tuple[str, ...] = (DEFAULT_SOURCE,)
     release_namespaces: tuple[str, ...] | None = None
     require_service_account: bool = False
+    leader_elect: bool = False
+    namespace: str | None = None
+    """Of the Lease."""
+
+    def __post_init__(self) -> None:
+        """Refuse an election without a place for its Lease."""
+        if self.leader_elect and not self.namespace:
+            raise ValueError("leader_elect needs a namespace")
 
 
-def _toolbox(options: Options, home: str) -> Toolbox:
+def _toolbox(options: Options, home: str, counts: metrics.Metrics) -> Toolbox:
     helm = Helm(options.helm, Path(home))
+    helm.observe = counts.helm_called
     directory = Path(options.chart_dir) if options.chart_dir else None
     kubeconfig = options.kubeconfig
     if kubeconfig is None and not in_cluster():
@@ -62,6 +77,8 @@ def _toolbox(options: Options, home: str) -> Toolbox:
         context=options.context,
         namespaces=None if options.release_namespaces is None else frozenset(options.release_namespaces),
         account_required=options.require_service_account,
+        elected=options.leader_elect,
+        metrics=counts,
     )
 
 
@@ -75,38 +92,78 @@ async def run(options: Options, *, stop: asyncio.Event | None = None, ready: asy
         stop: Ends the run; for embedding.
         ready: Set while the caches are complete; for embedding.
     """
-    ready = ready or asyncio.Event()
+    stop, ready = stop or asyncio.Event(), ready or asyncio.Event()
+    endings.in_one_line(asyncio.get_running_loop())
     engines: list[Engine] = []
 
     def overdue() -> timedelta:
         return engines[-1].oldest_pass if engines else timedelta()
 
-    async with (
-        AsyncExitStack() as stack,
-        await Kube.connect(options.kubeconfig, options.context) as kube,
-        probes.serve(options.liveness_port, overdue=overdue, ready=ready.is_set) as port,
-    ):
-        tools = _toolbox(options, stack.enter_context(tempfile.TemporaryDirectory(prefix="connect-autoscaler-")))
-        log.info("probes on port %d", port)
-        await _wait_for(kube, f"{PLURAL}.{GROUP}", stop)
-        again = True
-        while again and not (stop and stop.is_set()):
-            karpenter = await _karpenter(kube)
+    def ready_or_standing_by() -> bool:
+        return ready.is_set() or (lease is not None and lease.standing_by)
+
+    counts = metrics.Metrics(
+        profiles=lambda: engines[-1].context.profiles.by(EVERY).values() if engines else (),
+        leading=lambda: lease is None or lease.held,
+    )
+    async with AsyncExitStack() as stack:
+        kube = await stack.enter_async_context(await Kube.connect(options.kubeconfig, options.context))
+        kube.observe = counts.requested
+        lease = await _lease(options, stack, counts)
+        port = await stack.enter_async_context(
+            probes.serve(options.liveness_port, overdue=overdue, ready=ready_or_standing_by)
+        )
+        shown = await stack.enter_async_context(metrics.serve(options.metrics_port, counts))
+        home = stack.enter_context(tempfile.TemporaryDirectory(prefix="connect-autoscaler-"))
+        tools = _toolbox(options, home, counts)
+        log.info("probes on port %d, metrics on port %d", port, shown)
+
+        async def serve() -> bool:
+            karpenter = await _karpenter(kube, stop)
             engine = Engine(kube, tools, options.helm_grace)
             engines[:] = [engine]
-            again = await _serve(engine, stop, ready, karpenter=karpenter)
+            return await _serve(engine, stop, ready, karpenter=karpenter)
+
+        async def work() -> None:
+            await endings.over_and_over(serve, stop)
+
+        _listen(stop)
+        await _wait_for(kube, f"{PLURAL}.{GROUP}", stop)
+        if lease is None:
+            await work()
+        else:
+            kube.guard = lease.guard
+            await lead(lease, work, stop, lambda: overdue() < probes.STUCK_AFTER)
 
 
-async def _serve(engine: Engine, stop: asyncio.Event | None, ready: asyncio.Event, *, karpenter: bool) -> bool:
+async def _lease(options: Options, stack: AsyncExitStack, counts: metrics.Metrics) -> Lease | None:
+    """The Lease on a connection of its own; None: nobody stands by."""
+    if not (options.leader_elect and options.namespace):
+        return None
+    terms = Terms()
+    kube = await Kube.connect(options.kubeconfig, options.context, patience=terms.deadline / 2)
+    kube.observe = counts.requested
+    return Lease(await stack.enter_async_context(kube), options.namespace, terms=terms)
+
+
+def _listen(stop: asyncio.Event) -> None:
+    """End on a signal also while Kopf, which listens itself, does not run: process 1 of a container ignores it else."""
+    if threading.current_thread() is threading.main_thread():
+        for each in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(each, stop.set)
+
+
+async def _serve(engine: Engine, stop: asyncio.Event, ready: asyncio.Event, *, karpenter: bool) -> bool:
     """Run Kopf once. Gives whether to run it again, with Karpenter's kinds."""
     ended, again = asyncio.Event(), asyncio.Event()
-    side = [asyncio.create_task(_forward(stop, ended))] if stop else []
+    side = [asyncio.create_task(_forward(stop, ended))]
     if not karpenter:
         log.warning("%s does not exist; waiting for Karpenter", NODEPOOL_CRD)
         side.append(asyncio.create_task(_watch_for_karpenter(engine.context.kube, again, ended)))
     engine.context.recorder.start()
     try:
-        await kopf.operator(
+        before = asyncio.all_tasks()
+        roots = await kopf.spawn_tasks(
             registry=handlers.registry(engine, ended, karpenter=karpenter),
             settings=handlers.settings(),
             clusterwide=True,
@@ -114,6 +171,8 @@ async def _serve(engine: Engine, stop: asyncio.Event | None, ready: asyncio.Even
             stop_flag=ended,
             ready_flag=ready,
         )
+        run = kopf.run_tasks(roots, ignored=before)
+        await endings.insist(roots, run, before, engine.stopped, engine.grace)
     finally:
         ready.clear()
         for task in side:
@@ -129,36 +188,39 @@ async def _forward(stop: asyncio.Event, ended: asyncio.Event) -> None:
 
 
 async def _watch_for_karpenter(kube: Kube, again: asyncio.Event, ended: asyncio.Event) -> None:
-    while not await _karpenter(kube):  # noqa: ASYNC110 - what is polled is the API server
-        await asyncio.sleep(_POLL)
+    while not await _karpenter(kube, ended):
+        if ended.is_set():
+            return
+        await endings.rest(ended, _POLL)
     again.set()
     ended.set()
 
 
-async def _wait_for(kube: Kube, crd: str, stop: asyncio.Event | None) -> None:
+async def _wait_for(kube: Kube, crd: str, stop: asyncio.Event) -> None:
     said = False
-    while not await _exists(kube, crd) and not (stop and stop.is_set()):
+    while not await _exists(kube, crd, stop) and not stop.is_set():
         if not said:
             log.warning("CustomResourceDefinition %s does not exist; waiting for it", crd)
             said = True
-        await asyncio.sleep(_POLL)
+        await endings.rest(stop, _POLL)
 
 
-async def _karpenter(kube: Kube) -> bool:
-    return await _exists(kube, NODEPOOL_CRD) and await _exists(kube, NODECLAIM_CRD)
+async def _karpenter(kube: Kube, stop: asyncio.Event) -> bool:
+    return await _exists(kube, NODEPOOL_CRD, stop) and await _exists(kube, NODECLAIM_CRD, stop)
 
 
-async def _exists(kube: Kube, crd: str) -> bool:
-    """Whether a CRD exists and serves requests; an API server that does not answer is asked again."""
+async def _exists(kube: Kube, crd: str, stop: asyncio.Event) -> bool:
+    """Whether a CRD exists and serves requests; an API server that does not answer is asked again until the stop."""
     delays = iter((0.2, 0.5, 1, 2, 5))
-    while True:
+    while not stop.is_set():
         try:
             found = await kube.get(f"{_CRDS}/{crd}")
         except KubeError as error:
             if error.status == HTTPStatus.NOT_FOUND:
                 return False
             log.warning("%s", error)
-            await asyncio.sleep(next(delays, 10))
+            await endings.rest(stop, next(delays, 10))
         else:
             conditions = found.get("status", {}).get("conditions", ())
             return any(c["type"] == "Established" and c["status"] == "True" for c in conditions)
+    return False

@@ -46,6 +46,10 @@ async def test_content_that_runs_is_not_orphaned(operator: Operator, door: HelmD
         assert "render-3" in _message(it)
         assert "visited" not in _message(it)
         assert planned["fields"]
+        await operator.restart()  # what it goes by is the pods' own age
+        await _waits(it, "ContentRunning")
+        assert "render-3" in _message(it)
+        assert "visited" not in _message(it)
         it.profile.annotate(approve="another-plan")
         await it.run_content("render-4", do_not_disrupt="4h")
         await eventually(lambda: "render-4" in _message(it))

@@ -17,14 +17,17 @@ async def test_every_request_is_granted_and_every_right_is_used(release_cluster:
         Release(release_cluster) as one,
         Release(release_cluster) as other,
     ):
-        profile = workspace.profile(release=one.reference, deletionPolicy={"release": "Restore"})
-        exported = workspace.profile(release={**other.reference, "manager": "Flux"})
+        restore = {"release": "Restore"}
+        profile = workspace.profile(release=one.reference, deletionPolicy=restore)
+        exported = workspace.profile(release={**other.reference, "manager": "Flux"}, deletionPolicy=restore)
         await profile.ready(seconds=90)
         await exported.condition_is("ReleaseConfigured", "False", "OverlayExported", seconds=60)
         other.api.delete(other.kind("configmaps"), f"{exported.name}-values")
         await eventually(lambda: other.api.find(other.kind("configmaps"), f"{exported.name}-values"))
         profile.delete()
+        exported.delete()
         await profile.gone(seconds=90)
+        await exported.gone()
         namespaces = {one.namespace, other.namespace}
     requests = release_cluster.audit.requests(user=USER, since=since)
     refused = [entry for entry in requests if entry.code == 403]

@@ -28,12 +28,12 @@ def kustomize(cluster: Cluster, directory: Path = DEPLOY) -> list[dict[str, Any]
     return list(documents(built.stdout))
 
 
-def install(cluster: Cluster) -> Path:
-    """Apply deploy/ without its Deployment, and the NodeClass; return a kubeconfig of the ServiceAccount.
+def install(cluster: Cluster, directory: Path = DEPLOY) -> Path:
+    """Apply deploy/, or an overlay, without its Deployment, and the NodeClass; return the ServiceAccount's kubeconfig.
 
     The Deployment stays out because a process plays its pod: the sandbox runs no containers.
     """
-    cluster.apply(*(each for each in kustomize(cluster) if each["kind"] != "Deployment"))
+    cluster.apply(*(each for each in kustomize(cluster, directory) if each["kind"] != "Deployment"))
     group, kind, name = NODE_CLASS["group"], NODE_CLASS["kind"], NODE_CLASS["name"]
     if cluster.api.get(version=f"{group}/v1alpha1").ok:
         cluster.apply({"apiVersion": f"{group}/v1alpha1", "kind": kind, "metadata": {"name": name}})

@@ -1,5 +1,6 @@
 """The operator beside a cluster, as the shipped ServiceAccount: as its own process, or as a thread of this one."""
 
+import asyncio
 import logging
 import sys
 from collections.abc import Mapping
@@ -9,7 +10,7 @@ from typing import Any, Final, Self
 
 from connect_autoscaler.runner import Options, run
 from harness.background import Background, Signals
-from harness.installation import USER, install
+from harness.installation import DEPLOY, USER, install
 from sandbox import Cluster, NotYetError, eventually
 from sandbox.components import environment, free_ports, healthy
 from sandbox.errors import tail
@@ -23,6 +24,11 @@ class _Processes(Processes):
     def code(self, name: str) -> int:
         """Return the exit code of a program that has ended; negative: the signal that killed it."""
         return self._ended[name].result()
+
+    async def end(self, name: str) -> int:
+        """Wait for the end that a program comes to by itself, as it is meant to; return its exit code."""
+        self._expected.add(name)
+        return await asyncio.shield(self._ended[name])
 
 
 class Operator:
@@ -39,6 +45,8 @@ class Operator:
         arguments: More of the command line, such as `--verbose`.
         kubeconfig: Instead of the ServiceAccount's, for a proxy or other rights.
         env: More variables.
+        name: Of its log, so that several can be told apart.
+        deploy: What is installed: deploy/ or one of its overlays.
 
     Attributes:
         user: Its name in audit logs.
@@ -53,8 +61,12 @@ class Operator:
         *arguments: str,
         kubeconfig: Path | None = None,
         env: Mapping[str, str] | None = None,
+        name: str = _NAME,
+        deploy: Path = DEPLOY,
     ) -> None:
         self.cluster = cluster
+        self.name = name
+        self._deploy = deploy
         self.port = 0
         self._arguments = arguments
         self._kubeconfig = kubeconfig
@@ -62,7 +74,7 @@ class Operator:
         self._processes: _Processes | None = None
 
     async def __aenter__(self) -> Self:
-        kubeconfig = install(self.cluster)
+        kubeconfig = install(self.cluster, self._deploy)
         self._kubeconfig = self._kubeconfig or kubeconfig
         self._processes = await _Processes.open(self.cluster.dir / "logs")
         try:
@@ -90,15 +102,15 @@ class Operator:
 
     @property
     def running(self) -> bool:
-        return self._open.running(_NAME)
+        return self._open.running(self.name)
 
     @property
     def pid(self) -> int:
-        return self._open.pid(_NAME)
+        return self._open.pid(self.name)
 
     @property
     def log_file(self) -> Path:
-        return self._open.log(_NAME)
+        return self._open.log(self.name)
 
     def log(self) -> str:
         """Everything it has said, also before restarts."""
@@ -118,7 +130,7 @@ class Operator:
         (self.port,) = free_ports(1)
         command = [sys.executable, "-m", "connect_autoscaler", "run", "--kubeconfig", str(self._kubeconfig)]
         command += ["--liveness-port", str(self.port)]
-        await self._open.start(_NAME, [*command, *self._arguments], self._env)
+        await self._open.start(self.name, [*command, *self._arguments], self._env)
 
         def ready_or_dead() -> bool:
             return not self.running or self.healthy("/readyz")
@@ -132,13 +144,17 @@ class Operator:
 
     async def stop(self) -> None:
         """End it as Kubernetes does, by SIGTERM; it has to exit with 0."""
-        await self._open.stop(_NAME)
-        code = self._open.code(_NAME)
+        await self._open.stop(self.name)
+        code = self._open.code(self.name)
         assert code == 0, f"the operator ended with code {code}; its last lines:\n{tail(self.log())}"
 
     async def kill(self) -> None:
         """End it by SIGKILL, as a crash or a lost node would."""
-        await self._open.kill(_NAME)
+        await self._open.kill(self.name)
+
+    async def end(self) -> int:
+        """Wait until it has ended by itself; return its exit code."""
+        return await self._open.end(self.name)
 
     async def restart(self) -> None:
         """Stop and start it."""

@@ -5,12 +5,13 @@ from typing import Any
 from harness import NODE_CLAIMS, Json, Workspace, unique
 
 
-def node_claim(workspace: Workspace, pool: Json, *, owned: bool = True, **labels: str) -> str:
+def node_claim(workspace: Workspace, pool: Json, *, name: str = "", owned: bool = True, **labels: str) -> str:
     """Create a NodeClaim that was born under a NodePool as it is, and whose node has registered; return its name.
 
     Args:
         workspace: Removes it at the end.
         pool: The live NodePool.
+        name: Its name; any, unless given.
         owned: Whether it refers to the pool as its owner.
         labels: More of them.
     """
@@ -18,7 +19,7 @@ def node_claim(workspace: Workspace, pool: Json, *, owned: bool = True, **labels
     born = template.get("metadata", {})
     fixed = {each["key"]: each["values"][0] for each in template["spec"]["requirements"] if each["operator"] == "In"}
     metadata: dict[str, Any] = {
-        "name": unique("claim"),
+        "name": name or unique("claim"),
         "labels": {"karpenter.sh/nodepool": meta["name"], **fixed, **born.get("labels", {}), **labels},
         "annotations": born.get("annotations", {}),
     }
@@ -26,7 +27,7 @@ def node_claim(workspace: Workspace, pool: Json, *, owned: bool = True, **labels
         owner = {"apiVersion": pool["apiVersion"], "kind": "NodePool", "name": meta["name"], "uid": meta["uid"]}
         metadata["ownerReferences"] = [{**owner, "blockOwnerDeletion": True}]
     body = {"kind": "NodeClaim", "metadata": metadata, "spec": template["spec"]}
-    name = str(workspace.create(NODE_CLAIMS, body, manager="karpenter")["metadata"]["name"])
+    name = workspace.create(NODE_CLAIMS, body, manager="karpenter")["metadata"]["name"]
     conditions = [
         {"type": kind, "status": "True", "reason": kind, "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z"}
         for kind in ("Launched", "Registered", "Initialized", "Ready")

@@ -1,29 +1,19 @@
 """Somebody undoes whatever the operator does, as fast as he sees it: no storm, no silence, and peace afterwards."""
 
 import asyncio
-import contextlib
 import time
-from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
-from types import TracebackType
-from typing import Any, Final, Self
+from typing import Final
 
 import pytest
-from pykube.exceptions import HTTPError
 
-from harness import NODE_POOLS, PROFILES, Api, Json, Kind, LocalOperator, Profile, Workspace, unique, watch
-from harness.background import Background, Signals
-from integration.kstatus import assert_regular, conditions, kstatus
+from harness import NODE_POOLS, PROFILES, Api, Json, LocalOperator, Profile, Workspace, unique
+from integration.kstatus import kstatus
+from integration.opponents import LONG, MOST, OPPONENT, SHORT, Opponent, at_peace, fighting, patching
 from integration.refused import refused
 from integration.written import FINALIZER, POOLS, STATUS, Written
-from sandbox import Cluster, eventually
-from sandbox.access import client
+from sandbox import eventually
 
-OPPONENT: Final = "opponent-controller"
-LONG, SHORT = 8.0, 3.0
-"""Seconds of a fight; all of it is within the first minute."""
-MOST = 6
-"""Corrections of one path within a minute: more than five are a fight."""
 AT_ONCE = 10.0
 """Seconds; milliseconds on a quiet machine, a minute if it were slowed down."""
 STATUS_BURST, STATUS_PAUSE = 5, 2.0
@@ -31,83 +21,6 @@ STATUS_BURST, STATUS_PAUSE = 5, 2.0
 DOMAIN: Final = "connect-autoscaler.io"
 MARKS: Final[Json] = {f"{DOMAIN}/profile": None, "app.kubernetes.io/managed-by": None}
 UID: Final[Json] = {f"{DOMAIN}/profile-uid": None}
-
-
-class Opponent:
-    """A controller that follows one object, and makes a move whenever it does not like what it sees.
-
-    Args:
-        cluster: Where.
-        kind: Of the object.
-        name: Of the object.
-        move: Writes as this controller; tells whether there was anything to do.
-
-    Attributes:
-        moves: How often there was.
-    """
-
-    def __init__(self, cluster: Cluster, kind: Kind, name: str, move: Callable[[Api, Json], bool]) -> None:
-        self.moves = 0
-        self._cluster, self._kind, self._name, self._move = cluster, kind, name, move
-        self._background = Background(OPPONENT, self._run)
-
-    async def __aenter__(self) -> Self:
-        await self._background.start()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self._background.stop()
-
-    async def _run(self, signals: Signals) -> None:
-        stopping = asyncio.create_task(signals.stop.wait())
-        fighting = asyncio.create_task(self._fight(signals.ready))
-        await asyncio.wait({stopping, fighting}, return_when=asyncio.FIRST_COMPLETED)
-        if fighting.done():
-            fighting.result()
-        fighting.cancel()
-
-    async def _fight(self, started: asyncio.Event) -> None:
-        http = client(self._cluster.kubeconfig)
-        with contextlib.closing(http.session):
-            async for event in watch(self._cluster, self._kind, started=started):
-                if event.name == self._name and event.type != "DELETED":
-                    with contextlib.suppress(HTTPError):  # gone meanwhile
-                        self.moves += self._move(Api(http), event.object)
-
-
-def patching(
-    kind: Kind, patch: Mapping[str, Any], *, unless: Callable[[Json], bool], subresource: str = ""
-) -> Callable[[Api, Json], bool]:
-    """Return a move: a merge patch, unless it is in place already."""
-
-    def move(api: Api, body: Json) -> bool:
-        if unless(body):
-            return False
-        api.merge(kind, body["metadata"]["name"], patch, manager=OPPONENT, subresource=subresource)
-        return True
-
-    return move
-
-
-async def fighting(profile: Profile, field: str) -> str:
-    """Wait until a fight over a field is told; return the message."""
-    body = await profile.condition_is("Fighting", "True", "FightDetected")
-    assert_regular(body)
-    message = str(conditions(body)["Fighting"]["message"])
-    assert field in message
-    return message
-
-
-async def at_peace(profile: Profile) -> None:
-    """Ask for a fresh start, and wait until all is well."""
-    profile.annotate(requestedAt=unique())
-    await profile.condition_is_absent("Fighting")
-    body = await profile.ready()
-    assert_regular(body)
-    assert kstatus(body) == "Current"
-    await profile.condition_is("Drifted", "False", "NoDriftDetected")
 
 
 async def healed(profile: Profile, limit: str) -> None:

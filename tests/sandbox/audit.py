@@ -39,6 +39,8 @@ class Entry:
     dry_run: bool
     stage: str
     uri: str
+    source: str
+    """Address of the client."""
 
     @classmethod
     def parse(cls, event: dict[str, Any]) -> Self:
@@ -58,6 +60,7 @@ class Entry:
             dry_run="All" in parse_qs(urlsplit(event["requestURI"]).query).get("dryRun", ()),
             stage=event["stage"],
             uri=event["requestURI"],
+            source=event.get("sourceIPs", [""])[0],
         )
 
 

@@ -119,9 +119,15 @@ TOOLS = (
         ("helm.sh/helm/v4/internal/version.version=v{version}",),
     ),
     _karpenter("1.15"),
+    Tool(
+        "kubescore",
+        "github.com/zegl/kube-score",
+        {"kube-score": "github.com/zegl/kube-score/cmd/kube-score"},
+        ("main.version={version}",),
+    ),
 )
 # What the demo runs: one Karpenter is enough there, and spares two minutes.
-DEMO = tuple(tool for tool in TOOLS if tool.name != "karpenter-1.15")
+DEMO = tuple(tool for tool in TOOLS if tool.name not in {"karpenter-1.15", "kubescore"})
 # No part of the control plane: what the benchmarks measure against. Built only on their request.
 PEERS = (
     Tool(

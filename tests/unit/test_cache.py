@@ -51,6 +51,16 @@ def test_a_deletion_overtakes_an_older_write_only() -> None:
     assert cache.get("a") is None
 
 
+def test_an_event_is_an_echo_only_if_it_brings_what_was_written() -> None:
+    cache, _ = _cache()
+    cache.wrote(Thing("a", 5))
+    assert not cache.arrived(Thing("a", 4))
+    assert cache.get("a") == Thing("a", 5)
+    assert cache.arrived(Thing("a", 5))
+    assert cache.get("a") is None, "the index has it by now"
+    assert not cache.arrived(Thing("a", 6))
+
+
 def test_of_two_objects_of_one_name_the_newer_counts() -> None:
     cache, _ = _cache(Thing("a", 3), Thing("a", 12))
     assert cache.get("a") == Thing("a", 12)

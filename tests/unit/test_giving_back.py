@@ -5,8 +5,9 @@ from datetime import timedelta
 
 import pytest
 
-from connect_autoscaler.api.conditions import Problem, Reason
+from connect_autoscaler.api.conditions import ConditionType, Problem, Reason
 from connect_autoscaler.api.names import FINALIZER_PROTECT
+from connect_autoscaler.api.spec import ReleaseManager
 from connect_autoscaler.api.status import Disruption
 from connect_autoscaler.core import report
 from connect_autoscaler.core.model import Snapshot, Verb
@@ -24,6 +25,7 @@ from unit.release_views import (
     begun,
     deleted,
     entries,
+    exported,
     facts,
     owned,
     prepared,
@@ -95,7 +97,7 @@ def test_it_is_back_only_when_the_servers_run_so() -> None:
     assert decided.verdict.reason is Reason.WAITING_FOR_ROLLOUT
 
 
-@pytest.mark.parametrize("phase", sorted(set(Phase) - {Phase.PREPARING}))
+@pytest.mark.parametrize("phase", sorted(set(Phase) - {Phase.PREPARING, Phase.WAITING}))
 @pytest.mark.parametrize("spec", [{}, KEEP, {"suspend": True}, {"mode": "Plan"}])
 def test_helm_at_work_is_waited_for_in_any_case(phase: Phase, spec: Json) -> None:
     seen = deleted(taken(work=work(phase)), spec, ago=timedelta(days=1))
@@ -213,6 +215,38 @@ def test_status_says_what_is_waited_for() -> None:
     assert ready is not None
     assert (ready.status, ready.reason) == ("False", Reason.PENDING_RELEASE)
     assert "Revision 4" in ready.message
+
+
+FROM_FLUX = exported(published=True)
+OF_PIPELINE = replace(FROM_FLUX, manager=ReleaseManager.EXPORT)
+
+
+def test_an_overlay_that_was_published_is_withdrawn() -> None:
+    seen = deleted(OF_PIPELINE, {"disruptions": {"when": "OnApproval"}})
+    assert done(plan(seen, NOW)) == [(Verb.WITHDRAW, "ConfigMap/flux-system/production-values")]
+    assert lets_go(deleted(replace(OF_PIPELINE, published=False)))
+    assert lets_go(deleted(OF_PIPELINE, KEEP))
+
+
+def test_an_overlay_that_may_not_be_deleted_holds_the_profile_for_some_minutes_only() -> None:
+    for ago, gone in ((PATIENCE, False), (PATIENCE + timedelta(seconds=1), True)):
+        seen = deleted(OF_PIPELINE, AT_ONCE, ago=ago)
+        status = report.stopped(seen.profile, [FORBIDDEN], NOW, ConditionType.RELEASE_CONFIGURED)
+        assert lets_go(replace(seen, profile=replace(seen.profile, status=status))) is gone
+
+
+def test_flux_restarts_the_servers_for_it_so_that_it_waits() -> None:
+    waiting = deleted(FROM_FLUX, {"disruptions": {"when": "OnApproval"}})
+    decided = plan(waiting, NOW)
+    assert waits(waiting) == [(Verb.WITHDRAW, Reason.AWAITING_APPROVAL)]
+    assert decided.deferred[0][0].disruption is Disruption.RESTARTS_SERVER
+    assert not lets_go(waiting)
+    assert done(plan(approved(written(waiting), decided.digest), NOW)) == [
+        (Verb.WITHDRAW, decided.deferred[0][0].target)
+    ]
+    at_once = deleted(FROM_FLUX, AT_ONCE)
+    assert waits(at_once) == [(Verb.WITHDRAW, Reason.ANNOUNCED)]
+    assert done(plan(written(at_once), NOW)) == [(Verb.WITHDRAW, decided.deferred[0][0].target)]
 
 
 def test_while_the_profile_lives_nothing_is_given_back() -> None:

@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from connect_autoscaler.core.errors import KubeError
 from connect_autoscaler.core.lanes import Lane, Lanes
 
 
@@ -35,6 +36,14 @@ async def test_no_more_than_the_limit_at_a_time() -> None:
 
     await asyncio.gather(*(work() for _ in range(20)))
     assert most == 3
+
+
+async def test_an_error_of_the_api_server_comes_out_as_it_is() -> None:
+    lanes, error = Lanes(1), KubeError.unreachable("GET /version", TimeoutError())
+    with pytest.raises(KubeError) as caught:
+        async with lanes.turn(Lane.WORK):
+            raise error
+    assert caught.value is error
 
 
 @pytest.mark.parametrize("granted", [False, True], ids=["still waiting", "just granted"])

@@ -7,13 +7,17 @@ from typing import Any
 import pytest
 
 from connect_autoscaler.api.placement import Placement
-from connect_autoscaler.api.status import CheckResult
+from connect_autoscaler.api.pools import Role
+from connect_autoscaler.api.status import CheckResult, ProfileStatus
+from connect_autoscaler.core import report
 from connect_autoscaler.nodepools.claims import NodeClaim
 from connect_autoscaler.placement import checks as c
 from connect_autoscaler.placement.checks import checks, scale_down_due
 from connect_autoscaler.placement.limitations import limitations
 from connect_autoscaler.placement.scene import Guest, Node, Scene, Survey
 from connect_autoscaler.release.pods import Pod
+from unit.builders import settled
+from unit.reporting import status_of
 
 NOW = datetime(2026, 11, 1, 12, tzinfo=UTC)
 BEFORE = NOW - timedelta(hours=2)
@@ -255,3 +259,48 @@ def test_a_daemon_that_tolerates_everything_is_not_repelled() -> None:
 def test_foreign_pods_are_neither_connects_nor_daemons() -> None:
     guests = (guest("b"), guest("a"), guest("own", uid="uid-r0"), guest("agent", daemon=True))
     assert [each.name for each in replace(GOOD, survey=Survey(guests=guests)).foreign] == ["a", "b"]
+
+
+EMPTY = replace(GOOD, content=[], survey=Survey(nodes=frozenset({"n0", "n1", "n2"})))
+KNOWN = frozenset({"n2"})
+
+
+@pytest.mark.parametrize(
+    ("scene", "servers", "content"),
+    [
+        (EMPTY, 0, 1),
+        (replace(EMPTY, content=[pod("r0", "n2")]), 0, 0),
+        (replace(EMPTY, servers=[pod("s0", "n0")]), 1, 1),
+        (replace(EMPTY, servers=[pod("s0", "n0"), pod("s1", "n1", terminating=True)]), 1, 1),
+        (replace(EMPTY, survey=Survey(guests=(guest(),), nodes=KNOWN)), 0, 0),
+        (replace(EMPTY, survey=Survey(guests=(guest(daemon=True),), nodes=KNOWN)), 0, 1),
+        (replace(EMPTY, content_claims=[claim("c2", "content", "n2", deleting=True)]), 0, 0),
+        (replace(EMPTY, survey=Survey()), 0, 0),
+        (replace(EMPTY, survey=Survey(nodes=KNOWN, complete=False)), None, None),
+        (replace(EMPTY, survey=None), None, None),
+    ],
+)
+def test_empty_nodes_have_no_pod_but_those_of_daemons(scene: Scene, servers: int | None, content: int | None) -> None:
+    """A node that was not looked at is not called empty."""
+    assert (scene.empty(scene.server_claims), scene.empty(scene.content_claims)) == (servers, content)
+
+
+def test_status_counts_empty_nodes_as_figures_that_may_be_late() -> None:
+    """A job that ends is no news."""
+
+    def status(scene: Scene | None) -> ProfileStatus:
+        seen, live = settled(scene=scene), {Role.SERVER: GOOD.server_claims, Role.CONTENT: GOOD.content_claims}
+        return status_of(replace(seen, claims={pool.name: live[pool.role] for pool in seen.profile.pools}))
+
+    def empty(status: ProfileStatus) -> list[int | None]:
+        return [each.empty_nodes for each in status.node_pools]
+
+    busy, idle = status(replace(EMPTY, content=[pod("r0", "n2")])), status(EMPTY)
+    assert (empty(busy), empty(idle), empty(status(None))) == ([0, 0], [0, 1], [None, None])
+    assert report.only_figures(busy, replace_checks(idle, busy))
+    assert not report.same(busy, replace_checks(idle, busy))
+
+
+def replace_checks(status: ProfileStatus, like: ProfileStatus) -> ProfileStatus:
+    """Leave nothing but the figures of pools different."""
+    return status.model_copy(update={"checks": like.checks, "conditions": like.conditions})

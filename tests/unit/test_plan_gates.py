@@ -1,13 +1,15 @@
 """Changes of the template that would replace nodes, their gates, and approval."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
 from connect_autoscaler.api.conditions import Reason
 from connect_autoscaler.api.status import Disruption, DriftAction
-from connect_autoscaler.core.model import Verb
+from connect_autoscaler.core.errors import KubeError, Retry
+from connect_autoscaler.core.model import Outcome, Snapshot, Verb
 from connect_autoscaler.core.plan import plan
 from connect_autoscaler.nodepools.claims import NodeClaim
 from unit.apply import applied
@@ -38,6 +40,7 @@ from unit.planning import (
     patch,
     waiting,
 )
+from unit.reporting import status_of
 
 
 def test_a_fresh_bad_edit_of_the_template_heals_at_once() -> None:
@@ -113,13 +116,13 @@ def test_other_budgets_do_not(budget: Json) -> None:
     [
         ({"when": "WhenIdle"}, 0, Reason.NODES_IN_USE),
         ({"when": "OnApproval"}, 0, Reason.AWAITING_APPROVAL),
-        ({"when": "Immediately"}, 0, None),
+        ({"when": "Immediately"}, 0, Reason.ANNOUNCED),
         ({"when": "Immediately"}, 2, Reason.DAILY_LIMIT),
-        ({"when": "Immediately", "windows": [OPEN]}, 0, None),
+        ({"when": "Immediately", "windows": [OPEN]}, 0, Reason.ANNOUNCED),
         ({"when": "Immediately", "windows": [SHUT]}, 0, Reason.OUTSIDE_WINDOW),
     ],
 )
-def test_gates(disruptions: Json, corrections: int, reason: Reason | None) -> None:
+def test_gates(disruptions: Json, corrections: int, reason: Reason) -> None:
     seen = settled(
         {"disruptions": disruptions},
         bend={CONTENT: EXPIRY},
@@ -127,10 +130,49 @@ def test_gates(disruptions: Json, corrections: int, reason: Reason | None) -> No
         corrections_today=corrections,
     )
     decided = plan(seen, NOW)
-    assert [reason for _, _, reason, _ in waiting(decided)] == ([reason] if reason else [])
-    assert done(decided) == ([] if reason else [(Verb.APPLY, CONTENT_POOL)])
+    assert [reason for _, _, reason, _ in waiting(decided)] == [reason]
+    assert done(decided) == []
     wake = NOW.replace(day=3, hour=3) if reason is Reason.OUTSIDE_WINDOW else None
     assert decided.wake_at == wake
+
+
+def after_its_status(seen: Snapshot) -> Snapshot:
+    """Return what the next pass sees when this one has written its status."""
+    return replace(seen, profile=replace(seen.profile, status=status_of(seen, Outcome())))
+
+
+def test_what_replaces_nodes_is_done_once_its_plan_can_be_read() -> None:
+    now = {"disruptions": {"when": "Immediately"}}
+    seen = settled(now, bend={CONTENT: EXPIRY}, claims=born_elsewhere(CONTENT))
+    told = after_its_status(seen)
+    assert [action.disruption for action in told.profile.status.plan] == [Disruption.REPLACES_NODES]
+    decided = plan(told, NOW)
+    assert done(decided) == [(Verb.APPLY, CONTENT_POOL)]
+    assert decided.deferred == ()
+    other = replace(told, pools={**told.pools, CONTENT: LABEL(told.pools[CONTENT])})
+    assert [reason for _, _, reason, _ in waiting(plan(other, NOW))] == [Reason.ANNOUNCED], "of that nobody was told"
+    changed = replace(told, profile=replace(told.profile, generation=told.profile.generation + 1))
+    assert [reason for _, _, reason, _ in waiting(plan(changed, NOW))] == [Reason.ANNOUNCED]
+
+
+def test_what_was_announced_and_failed_stays_announced() -> None:
+    seen = after_its_status(
+        settled({"disruptions": {"when": "Immediately"}}, bend={CONTENT: EXPIRY}, claims=born_elsewhere(CONTENT))
+    )
+    error = KubeError(503, Reason.API_UNAVAILABLE, "no answer", Retry.SOON)
+    failed = Outcome(failed=((only(plan(seen, NOW)), error),))
+    (planned,) = status_of(seen, failed).plan
+    assert (planned.target, planned.reason) == (CONTENT_POOL, Reason.ANNOUNCED)
+
+
+@pytest.mark.parametrize("resting", [{"mode": "Plan"}, {"suspend": True}])
+def test_what_is_not_done_anyway_needs_no_announcement(resting: Json) -> None:
+    spec = {"disruptions": {"when": "Immediately"}, **resting}
+    seen = settled(spec, bend={CONTENT: EXPIRY}, claims=born_elsewhere(CONTENT))
+    for state in (seen, after_its_status(seen)):
+        decided = plan(state, NOW)
+        assert done(decided) == []
+        assert Reason.ANNOUNCED not in [reason for _, _, reason, _ in waiting(decided)]
 
 
 def test_a_faulty_window_refuses_the_profile_and_holds_the_gate_shut() -> None:

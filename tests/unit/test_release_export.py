@@ -8,7 +8,7 @@ import yaml
 from hypothesis import given
 
 from connect_autoscaler.api.spec import ReleaseManager
-from connect_autoscaler.release.export import advice, config_map, exported, name_of, refers, shadows
+from connect_autoscaler.release.export import advice, config_map, exported, name_of, overridden, refers, shadows
 from connect_autoscaler.release.lists import LISTS, elements
 from connect_autoscaler.release.merge import differences, merge
 from connect_autoscaler.release.owners import Owner
@@ -133,6 +133,29 @@ def test_inline_values_shadow_what_they_set_otherwise() -> None:
 )
 def test_inline_values_that_serve_the_overlay_do_not(values: Json) -> None:
     assert shadows(inline(values), OVERLAY) == [], "the user has merged them, as he was asked to"
+
+
+OURS: Json = {"kind": "ConfigMap", "name": "production-values"}
+THEIR_SECRET: Json = {"kind": "Secret", "name": "x"}
+
+
+@pytest.mark.parametrize(
+    ("sources", "found"),
+    [
+        ([THEIR_SECRET, OURS], []),
+        ([OURS, THEIR_SECRET], ["/nodeSelector/workload", "/tolerations[key=workload]"]),
+        ([OURS, {**THEIR_SECRET, "targetPath": "nodeSelector.workload"}], ["/nodeSelector/workload"]),
+        ([{**THEIR_SECRET, "targetPath": "nodeSelector"}, OURS], ["/nodeSelector/workload"]),
+        ([OURS, {**THEIR_SECRET, "targetPath": "tolerations[0].key"}], ["/tolerations[key=workload]"]),
+        ([OURS, {**THEIR_SECRET, "targetPath": "nodeSelector.work\\.load"}], []),
+        ([OURS, {**THEIR_SECRET, "targetPath": "config.Postgres.Password"}], []),
+        ([THEIR_SECRET], []),
+    ],
+)
+def test_other_sources_of_flux_that_may_win(sources: list[Json], found: list[str]) -> None:
+    lacking = ["/nodeSelector/workload", "/tolerations[key=workload]"]
+    assert overridden({"spec": {"valuesFrom": sources}}, "production", lacking) == found
+    assert overridden({"spec": {"valuesFrom": sources}}, "production", []) == [], "what takes effect is not overridden"
 
 
 @given(documents(), overlays())

@@ -256,7 +256,7 @@ async def test_a_rollback_is_not_interrupted(fake: Callable[..., Helm], tmp_path
             time.sleep(0.01)
         (here / "done").touch()
         """)
-    task = asyncio.create_task(helm.rollback(TARGET, Access(), 1, timeout="5m", history_max=10))
+    task = asyncio.ensure_future(helm.rollback(TARGET, Access(), 1, timeout="5m", history_max=10))
     await eventually((tmp_path / "listening").exists, interval=0.01)
     task.cancel()
     await asyncio.sleep(0)

@@ -1,5 +1,6 @@
 """The rules of the merge of values, one example each."""
 
+import copy
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -91,6 +92,19 @@ def test_a_default_of_the_chart_is_pinned_but_worth_no_upgrade() -> None:
     assert (pinned.pointer, pinned.expected, pinned.actual) == ("/backends/kubernetes/enabled", True, True)
     assert pinned not in merged.needed
     assert merged.values["backends"]["kubernetes"]["enabled"] is True
+
+
+def test_several_elements_of_one_key_are_told_apart_by_what_they_say() -> None:
+    """The user has put one of the same key before ours: ours is the one that is replaced, and taken out."""
+    theirs = {"maxSkew": 5, "topologyKey": HOST, "whenUnsatisfiable": "ScheduleAnyway"}
+    merged = first({})
+    ours: list[dict[str, Any]] = get(merged.values, JOB_SPREAD) or []
+    put(merged.values, JOB_SPREAD, [theirs, *ours])
+    changed = copy.deepcopy(WANTED)
+    put(changed, JOB_SPREAD, [{**ours[0], "maxSkew": 2}])
+    again = after(merged, WANTED, changed)
+    assert get(again.values, JOB_SPREAD) == [theirs, {**ours[0], "maxSkew": 2}]
+    assert get(given_back(merged), JOB_SPREAD) == [theirs]
 
 
 def test_a_default_list_of_the_chart_is_taken_along() -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from connect_autoscaler.api.conditions import Problem, Reason
 from connect_autoscaler.api.status import DriftAction
+from connect_autoscaler.core import report
 from connect_autoscaler.core.model import Verb
 from connect_autoscaler.core.plan import plan
 from connect_autoscaler.core.release_model import Phase, ReleaseView
@@ -104,7 +105,7 @@ def test_a_release_that_another_profile_holds_is_left_alone() -> None:
 # What is under way, and what died.
 
 
-@pytest.mark.parametrize("phase", sorted(set(Phase) - {Phase.PREPARING}))
+@pytest.mark.parametrize("phase", sorted(set(Phase) - {Phase.PREPARING, Phase.WAITING}))
 def test_work_under_way_is_waited_for(phase: Phase) -> None:
     seen = owned(view(*EVERYTHING, work=work(phase), entries=entries(4, "pending-upgrade")), AT_ONCE)
     assert verdict(seen) == ("Unknown", Reason.WAITING_FOR_ROLLOUT)
@@ -174,8 +175,8 @@ def test_content_pools_are_not_waited_for() -> None:
 
 @pytest.mark.parametrize(
     "proof",
-    [None, prepared(key="of an earlier revision"), prepared(until=NOW), prepared(until=NOW - timedelta(seconds=1))],
-    ids=["none", "of something else", "expires now", "expired"],
+    [None, prepared(key="of an earlier revision")],
+    ids=["none", "of something else"],
 )
 def test_what_is_not_proven_is_proven_first(proof: object) -> None:
     seen = owned(view(*EVERYTHING, prepared=proof), AT_ONCE)
@@ -187,6 +188,19 @@ def test_what_is_not_proven_is_proven_first(proof: object) -> None:
     assert begins(owned(view(*EVERYTHING, prepared=proof), {"mode": "Plan"})) is Verb.PREPARE, (
         "a dry run writes nothing"
     )
+
+
+@pytest.mark.parametrize("older", [timedelta(), timedelta(seconds=1)])
+def test_what_stays_in_the_way_is_looked_at_again_without_a_word(older: timedelta) -> None:
+    problem = Problem(Reason.CHART_MISMATCH, "Chart rstudio-connect-0.21.0 at hand differs")
+    fresh = announced(owned(view(*EVERYTHING, prepared=prepared(problem=problem, until=NOW + older)), AT_ONCE))
+    seen = announced(owned(view(*EVERYTHING, prepared=prepared(problem=problem, until=NOW - older)), AT_ONCE))
+    assert begins(seen) is Verb.PREPARE
+    assert seen.release
+    looking = replace(seen, release=replace(seen.release, work=replace(work(Phase.PREPARING), again=True)))
+    assert begins(looking) is None
+    assert report.same(told(seen), told(fresh))
+    assert report.same(told(looking), told(fresh))
 
 
 @pytest.mark.parametrize("stalled", [False, True])

@@ -6,11 +6,12 @@ import pytest
 
 from connect_autoscaler.api.conditions import Reason
 from connect_autoscaler.api.status import Disruption
+from connect_autoscaler.core import report
 from connect_autoscaler.core.model import Verb
 from connect_autoscaler.core.plan import plan
 from connect_autoscaler.core.release_model import Phase, ReleaseView
 from unit.builders import NOW, Json
-from unit.planning import OPEN, SHUT, approved
+from unit.planning import CONTENT, EXPIRY, OPEN, SHUT, approved, born_elsewhere
 from unit.release_views import (
     AT_ONCE,
     EVERYTHING,
@@ -167,6 +168,23 @@ def test_an_approved_upgrade_that_was_interrupted_is_announced_again_and_then_ma
     assert begins(announced(cut_off)) is Verb.UPGRADE
 
 
+def test_one_approval_releases_the_whole_plan_also_when_it_is_interrupted() -> None:
+    """The NodePool is done, then the operator starts anew: the upgrade is the rest of what was approved."""
+    spec: Json = {"disruptions": {"when": "OnApproval"}}
+    pools: Json = {"bend": {CONTENT: EXPIRY}, "claims": born_elsewhere(CONTENT)}
+    whole = announced(owned(view(*EVERYTHING), spec, **pools))
+    digest = told(whole).plan_digest
+    assert {action.verb for action, _ in plan(whole, NOW).deferred} == {Verb.APPLY, Verb.UPGRADE}
+    assert begins(approved(whole, digest)) is Verb.UPGRADE
+    rest = announced(owned(view(*EVERYTHING), spec))
+    assert told(rest).plan_digest not in (None, digest)
+    assert begins(rest) is None
+    assert begins(approved(rest, digest)) is Verb.UPGRADE
+    assert begins(approved(whole, told(rest).plan_digest)) is None, "the rest alone is not the whole"
+    other = announced(owned(view(*EVERYTHING, facts=facts(*EVERYTHING, revision=4)), spec))
+    assert begins(approved(other, digest)) is None, "nor is the rest of another plan"
+
+
 # Modes.
 
 
@@ -198,3 +216,15 @@ def test_drift_where_nothing_is_written(spec: Json, reported: str) -> None:
     assert drift is not None
     assert [item.reason for item in drift.items] == [reported]
     assert said(told(seen))["Drifted"] == ("True", Reason.DRIFT_DETECTED)
+
+
+def test_an_upgrade_that_waits_for_its_turn_is_announced_once() -> None:
+    seen = announced(owned(view(*EVERYTHING), AT_ONCE))
+    waiting = announced(replace(seen, release=view(*EVERYTHING, work=work(Phase.WAITING))))
+    assert verdict(waiting) == ("Unknown", Reason.PROGRESSING)
+    assert "waits for its turn" in message(waiting)
+    assert begins(waiting) is None
+    assert waits(waiting) == []
+    assert report.same(told(waiting), waiting.profile.status), "however long it takes, nothing is written"
+    suspended = announced(owned(view(*EVERYTHING, work=work(Phase.WAITING)), {**AT_ONCE, "suspend": True}))
+    assert waits(suspended) == [(Verb.UPGRADE, Reason.SUSPEND_REQUESTED)]

@@ -8,7 +8,7 @@ from connect_autoscaler.api.conditions import Reason
 from connect_autoscaler.release.lists import JOB_BASE, JOB_POD
 from connect_autoscaler.release.refusals import connect_version, refusal
 from connect_autoscaler.release.values import put
-from unit.release_builders import CONTENT_POOL, SERVER_POOL, subject
+from unit.release_builders import CONTENT_POOL, DEFAULTS, SERVER_POOL, subject
 
 Json = dict[str, Any]
 
@@ -152,6 +152,18 @@ CASES: dict[str, tuple[tuple[Json, Json], Reason, str, tuple[Json, Json]]] = {
         Reason.INVALID_VALUES,
         "/config/Kubernetes/RenderedContentAnnotation",
         (laid("config", "Kubernetes", "RenderedContentAnnotation", "a=b"), {}),
+    ),
+    "null that takes defaults away": (
+        ({"pod": None}, {"defaults": {"pod": {"annotations": {}, "labels": {"team": "a"}}, **DEFAULTS}}),
+        Reason.INVALID_VALUES,
+        "/pod",
+        ({"pod": None}, {"defaults": {"pod": {"annotations": {}, "labels": {}}, **DEFAULTS}}),
+    ),
+    "null further up": (
+        ({"config": None}, {"defaults": {**DEFAULTS, "config": {"Kubernetes": {}, "Server": {"Address": "a"}}}}),
+        Reason.INVALID_VALUES,
+        "/config",
+        ({"config": None}, {}),
     ),
     "selector of the servers": (
         (laid("nodeSelector", "workload", "other"), {}),

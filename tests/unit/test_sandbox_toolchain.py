@@ -87,7 +87,7 @@ def test_versions_come_from_go_mod() -> None:
 def test_outputs_do_not_clash() -> None:
     outputs = [output for tool in TOOLS for output in tool.outputs]
     assert len(outputs) == len(set(outputs))
-    assert {tool.name for tool in TOOLS} - {tool.name for tool in DEMO} == {"karpenter-1.15"}
+    assert {tool.name for tool in TOOLS} - {tool.name for tool in DEMO} == {"karpenter-1.15", "kubescore"}
 
 
 def test_the_digest_follows_the_pins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

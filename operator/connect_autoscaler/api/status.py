@@ -5,7 +5,7 @@ how many there are.
 """
 
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from pydantic import Field
 
@@ -168,12 +168,16 @@ class Attempt(Model):
     started_at: Time | None = None
 
 
+PLANNED_FIELDS: Final = 32
+"""How many fields of an action the plan names at most."""
+
+
 class PlannedAction(Model):
     """One action of the plan."""
 
     action: Annotated[CamelCase, text(64)]
     target: Target
-    fields: Annotated[tuple[Path, ...], first_of(32)] = ()
+    fields: Annotated[tuple[Path, ...], first_of(PLANNED_FIELDS)] = ()
     disruption: Disruption
     node_claims: Count | None = None
     reason: CamelCase | None = None

@@ -45,6 +45,7 @@ class Actor:
         seen: Seen,
         forget: Callable[[], Awaitable[None]],
         publish: Callable[[Json], Awaitable[None]],
+        withdraw: Callable[[Json], Awaitable[None]],
     ) -> None:
         """Begin.
 
@@ -53,10 +54,11 @@ class Actor:
             seen: Told of every object that was written.
             forget: Drops what is remembered of the release.
             publish: Writes the overlay for those who write the release.
+            withdraw: Deletes it.
         """
         self._kube = kube
         self._seen = seen
-        self._forget_release, self._publish_overlay = forget, publish
+        self._forget_release, self._publish_overlay, self._withdraw_overlay = forget, publish, withdraw
         self._refused: dict[str, tuple[str, datetime, KubeError]] = {}
         self._lost: set[str] = set()
         self._do: Mapping[Verb, Callable[[Action], Awaitable[Json | None]]] = {
@@ -64,6 +66,7 @@ class Actor:
             Verb.LET_GO: self._let_go,
             Verb.FORGET: self._forget,
             Verb.PUBLISH: self._publish,
+            Verb.WITHDRAW: self._withdraw,
             Verb.CREATE: self._create,
             Verb.APPLY: self._apply,
             Verb.RECOVER: self._recover,
@@ -130,6 +133,9 @@ class Actor:
     async def _publish(self, action: Action) -> None:
         await self._publish_overlay(action.body)
 
+    async def _withdraw(self, action: Action) -> None:
+        await self._withdraw_overlay(action.body)
+
     async def _let_go(self, action: Action) -> None:
         await self._kube.patch(f"{PROFILES}/{action.name}", _without_finalizer(action.live, FINALIZER_PROFILE))
 
@@ -141,6 +147,7 @@ class Actor:
         path, live = f"{NODE_POOLS}/{action.name}", action.live
         if len(action.removals) < len(action.differences):
             live = await self._kube.apply(path, action.body)
+            self._seen(live)  # should the second write fail, the first is not to be repeated
         if removals := _removals(action, live):
             live = await self._kube.patch(path, [_same_object(live), *removals])
         return live

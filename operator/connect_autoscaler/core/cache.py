@@ -74,15 +74,16 @@ class Cache(Generic[V]):
         self._written[thing.name] = thing, time.monotonic() + _TRUSTED
         self._own[thing.name] = thing.version
 
-    def is_own(self, thing: V) -> bool:
-        """Whether an event only echoes the last write of our own."""
+    def arrived(self, thing: V) -> bool:
+        """An event has come: forget the write that it has overtaken. Gives whether it is only that write's echo."""
+        if thing.name in self._written and self._written[thing.name][0].version <= thing.version:
+            del self._written[thing.name]
         return self._own.get(thing.name) == thing.version
 
     def deleted(self, thing: V) -> None:
         """Forget a write that a deletion has overtaken."""
+        self.arrived(thing)
         self._own.pop(thing.name, None)
-        if thing.name in self._written and self._written[thing.name][0].version <= thing.version:
-            del self._written[thing.name]
 
 
 class Raw(dict[str, Any]):

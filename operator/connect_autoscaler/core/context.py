@@ -1,7 +1,9 @@
 """What all workers of an operator share: the connection, the clock, the caches."""
 
+import asyncio
 from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import Final
 
 from connect_autoscaler.api.profile import Profile
 from connect_autoscaler.api.status import ProfileStatus
@@ -13,6 +15,9 @@ from connect_autoscaler.core.lanes import Lane
 from connect_autoscaler.core.lookups import Lookups
 from connect_autoscaler.core.release_tools import Toolbox
 from connect_autoscaler.nodepools.claims import NodeClaim
+
+_TURNS: Final = 16
+"""Twice the connections, so that none is idle; a snapshot and its plan are some 50 kB, which adds up otherwise."""
 
 
 def utc_now() -> datetime:
@@ -32,7 +37,10 @@ class Context:
         self.claims: Cache[NodeClaim] = Cache()
         """By ``pool`` that they belong to."""
         self.lookups = Lookups(kube, clock)
-        self.recorder = Recorder(kube, clock)
+        self.metrics = tools.metrics
+        self.recorder = Recorder(kube, clock, tools.metrics.posted)
+        self.turns: Final = asyncio.Semaphore(_TURNS)
+        """How many profiles are reconciled at once; reports wait outside, until everything is healed."""
 
     def wrote(self, body: Json) -> None:
         """Put what a write gave back into the caches."""

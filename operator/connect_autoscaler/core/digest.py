@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 _PREFIX: Final = "sha256:"
@@ -12,6 +12,19 @@ _HALF: Final = 16
 def digest(document: Any) -> str:
     """Name a JSON document by its content; equal documents have equal digests."""
     return _PREFIX + _hash(document)
+
+
+def joined(digests: Iterable[str]) -> str:
+    """Name several documents at once, in a way that tells each of them."""
+    return _PREFIX + "".join(each.removeprefix(_PREFIX) for each in digests)
+
+
+def parts_of(name: str) -> frozenset[str]:
+    """The digests that were joined; a name that is none has itself as its only part."""
+    hashes = name.removeprefix(_PREFIX)
+    if not name.startswith(_PREFIX) or not hashes or len(hashes) % _HALF:
+        return frozenset({name})
+    return frozenset(hashes[at : at + _HALF] for at in range(0, len(hashes), _HALF))
 
 
 def pool_digest(wanted: Mapping[str, Any]) -> str:

@@ -35,16 +35,19 @@ class Engine:
             grace: Seconds that an upgrade under way has to finish when the operator is told to end.
         """
         self.context = Context(kube, tools)
-        self._grace = grace
+        self.grace = grace
         self._workers: dict[str, Worker] = {}
+        self._claims: dict[str, Peer] = {}
         self._seen: dict[str, object] = {}
         self._side: set[asyncio.Task[None]] = set()
+        self.stopped = asyncio.Event()
+        """Set when all has ended."""
 
     def profile_changed(self, profile: Profile) -> None:
         """Start or wake the profile's worker, and wake the rivals of its claims."""
         if profile.uid not in self._workers:
             self._workers[profile.uid] = Worker(self.context, profile, self.wake_rivals)
-        if not self.context.profiles.is_own(profile):
+        if not self.context.profiles.arrived(profile):
             self._workers[profile.uid].wake()
 
     def profile_deleted(self, profile: Profile) -> None:
@@ -52,7 +55,9 @@ class Engine:
         self.context.profiles.deleted(profile)
         if worker := self._workers.pop(profile.uid, None):
             self._aside(worker.end())
+        self.context.metrics.forget(profile)
         self.wake_rivals(profile)
+        self._claims.pop(profile.uid, None)
 
     def unreadable(self, body: Raw) -> None:
         """A spec that this version's models refuse: another version's CRD is installed. Nothing is done to it."""
@@ -74,24 +79,27 @@ class Engine:
             log.warning("profile %s: %s", profile.name, error)
 
     def wake_rivals(self, profile: Profile) -> None:
-        """Wake every profile that claims a pool or a placement of this one."""
+        """Wake every profile that claims a pool, a placement or a release of this one, or one that it has given up."""
         me = Peer.of(profile)
+        before, self._claims[me.uid] = self._claims.get(me.uid, me), me
         for peer in map(Peer.of, self.context.profiles.by(EVERY).values()):
-            if peer.uid != me.uid and peer.rivals(me):
+            if peer.uid != me.uid and (peer.rivals(me) or peer.rivals(before)):
                 self._wake(peer.uid)
 
     def pool_changed(self, pool: Raw, *, deleted: bool = False) -> None:
         """Wake whoever owns the pool or asks for one of its name; the owner not for an echo of his own write."""
         owner = mark(pool)[1]
+        echo = self.context.pools.arrived(pool)
         if deleted:
             self.context.pools.deleted(pool)
             self._seen.pop(pool["metadata"]["uid"], None)
         elif not self._news(pool["metadata"]["uid"], _decisive(pool)):
             return
-        self._wake_for(pool.name, owner, but=owner if self.context.pools.is_own(pool) and not deleted else None)
+        self._wake_for(pool.name, owner, but=owner if echo and not deleted else None)
 
     def claim_changed(self, claim: NodeClaim, *, deleted: bool = False) -> None:
         """Wake whoever owns the NodeClaim's pool."""
+        self.context.claims.arrived(claim)
         if deleted:
             self.context.claims.deleted(claim)
             self._seen.pop(claim.uid, None)
@@ -124,8 +132,9 @@ class Engine:
 
         Upgrades under way may finish within the grace.
         """
-        await asyncio.gather(*(worker.end(self._grace) for worker in self._workers.values()), *self._side)
+        await asyncio.gather(*(worker.end(self.grace) for worker in self._workers.values()), *self._side)
         self._workers.clear()
+        self.stopped.set()
 
 
 def _decisive(pool: Raw) -> object:

@@ -31,7 +31,7 @@ NETWORK_ERRORS = (aiohttp.ClientError, asyncio.TimeoutError, OSError)
 _UNDECLARED = "field not declared in schema"
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)  # not frozen: Python sets __traceback__ where an error passes through a context manager
 class KubeError(Exception):
     """A request that the API server did not grant, classified.
 

@@ -92,8 +92,8 @@ class Recorder:
     The budget is that of Kubernetes' own recorder: a burst of 25, then one in five minutes.
     """
 
-    def __init__(self, kube: Kube, clock: Callable[[], datetime]) -> None:
-        self._kube, self._clock = kube, clock
+    def __init__(self, kube: Kube, clock: Callable[[], datetime], posted: Callable[[str, str], None]) -> None:
+        self._kube, self._clock, self._posted = kube, clock, posted
         self._queue: asyncio.Queue[Json] = asyncio.Queue(maxsize=1000)
         self._recent: dict[tuple[str, str, str], datetime] = {}
         self._budget: dict[str, deque[datetime]] = {}
@@ -151,6 +151,7 @@ class Recorder:
             body = await self._queue.get()
             try:
                 await self._kube.create(_PATH, body)
+                self._posted(body["type"], body["reason"])
             except KubeError as error:
                 log.warning("event %s of %s is lost: %s", body["reason"], body["regarding"]["name"], error)
             finally:

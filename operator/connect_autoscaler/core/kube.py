@@ -7,7 +7,7 @@ its own connection for lists and watches; nothing is ever written through it.
 import asyncio
 import json
 import os
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from http import HTTPStatus
 from pathlib import Path
 from types import TracebackType
@@ -20,13 +20,15 @@ from kubernetes.aio import client, config
 
 from connect_autoscaler import __version__
 from connect_autoscaler.api.names import FIELD_MANAGER
+from connect_autoscaler.core.connector import Rest
 from connect_autoscaler.core.errors import NETWORK_ERRORS, KubeError, Retry
 from connect_autoscaler.core.lanes import Lane, Lanes
 
 _JSON: Final = "application/json"
 _APPLY: Final = "application/apply-patch+yaml"
 _JSON_PATCH: Final = "application/json-patch+json"
-_TIMEOUT: Final = aiohttp.ClientTimeout(total=30, sock_connect=5)
+_TIMEOUT: Final = 30.0
+_CONNECTING: Final = 5.0
 _WATCHING: Final = aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=300)
 """The API server ends a watch sooner than that, or sends a bookmark: what is silent for longer is dead."""
 _PATIENCE: Final = 30
@@ -37,22 +39,38 @@ Json = dict[str, Any]
 
 
 class Kube:
-    """Requests to one API server, with errors as `KubeError`."""
+    """Requests to one API server, with errors as `KubeError`.
 
-    def __init__(self, configuration: client.Configuration) -> None:
+    Attributes:
+        guard: Called right before each write; raises a `KubeError` if nothing may be written any more.
+        observe: Told of each request: method, path, and the status of its answer (0: none came).
+    """
+
+    def __init__(self, configuration: client.Configuration, *, patience: float = _TIMEOUT) -> None:
+        self.guard: Callable[[], None] = lambda: None
+        self.observe: Callable[[str, str, int], None] = lambda *_: None
+        self._timeout = aiohttp.ClientTimeout(total=patience, sock_connect=min(patience, _CONNECTING))
         configuration.connection_pool_maxsize = 0  # lanes limit requests; watches come on top
         configuration.proxy = configuration.proxy or _proxy(configuration.host)
         # aiohttp would look for proxies, and read ~/.netrc in a thread, at every single request.
         configuration.client_session_kwargs = {"trust_env": False}
         self._configuration = configuration
         self._api = client.ApiClient(configuration)
+        self._api.rest_client = Rest(configuration)
         self._host: str = configuration.host
         self._lanes = Lanes(_CONNECTIONS)
         self.user_agent: Final = f"connect-autoscaler/{__version__}"
 
     @classmethod
-    async def connect(cls, kubeconfig: str | None = None, context: str | None = None) -> Self:
+    async def connect(
+        cls, kubeconfig: str | None = None, context: str | None = None, *, patience: float = _TIMEOUT
+    ) -> Self:
         """Read the kubeconfig if one is named or found, else the pod's ServiceAccount.
+
+        Args:
+            kubeconfig: A file.
+            context: Of the kubeconfig.
+            patience: Seconds after which a request is given up; watches have their own limits.
 
         Raises:
             kubernetes.aio.config.ConfigException: Neither is there, or the kubeconfig is unusable.
@@ -65,7 +83,7 @@ class Kube:
                 await config.load_kube_config(context=context, client_configuration=configuration)
         else:
             await config.load_kube_config(kubeconfig, context, configuration)
-        return cls(configuration)
+        return cls(configuration, patience=patience)
 
     async def __aenter__(self) -> Self:
         return self
@@ -139,7 +157,7 @@ class Kube:
         await self._request("DELETE", path, {}, {**body, "preconditions": {"uid": uid}})
 
     async def create(self, path: str, body: Json) -> Json:
-        """Create an object (events only; everything else is applied)."""
+        """Create an object (an event or a Lease; everything else is applied)."""
         return await self._request("POST", path, {"fieldManager": FIELD_MANAGER}, body, lane=Lane.EVENT)
 
     async def stream(self, path: str, accept: str = _JSON, **query: str) -> AsyncIterator[Json]:
@@ -158,6 +176,7 @@ class Kube:
         try:
             async with asyncio.timeout(_PATIENCE):
                 answer = await self._open(path, {**query, "watch": "true"}, accept)
+            self.observe("WATCH", path, answer.status)
             if answer.status >= HTTPStatus.BAD_REQUEST:
                 raise KubeError.from_answer(what, answer.status, answer.headers, await answer.read())
             async for line in _lines(answer.content):
@@ -200,10 +219,14 @@ class Kube:
         async with self._lanes.turn(lane):
             try:
                 await self._api.update_params_for_auth(headers, [], ["BearerToken"], path, method, body)
-                answer = await self._api.call_api(method, url, headers, body, _request_timeout=_TIMEOUT)
+                if method != "GET":
+                    self.guard()
+                answer = await self._api.call_api(method, url, headers, body, _request_timeout=self._timeout)
                 data: bytes = await answer.read()
             except NETWORK_ERRORS as error:
+                self.observe(method, path, 0)
                 raise KubeError.unreachable(what, error) from error
+        self.observe(method, path, answer.status)
         if answer.status >= HTTPStatus.BAD_REQUEST:
             raise KubeError.from_answer(what, answer.status, answer.headers, data)
         try:
@@ -215,6 +238,14 @@ class Kube:
 def in_cluster() -> bool:
     """Whether this is a pod with a ServiceAccount, by the signs that client-go goes by."""
     return "KUBERNETES_SERVICE_HOST" in os.environ and Path(config.incluster_config.SERVICE_TOKEN_FILENAME).exists()
+
+
+def own_namespace() -> str | None:
+    """The namespace of the pod that this is; None: it is none."""
+    try:
+        return Path(config.incluster_config.SERVICE_TOKEN_FILENAME).with_name("namespace").read_text().strip()
+    except OSError:
+        return None
 
 
 async def _lines(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from connect_autoscaler.api.conditions import Problem, Reason
 from connect_autoscaler.api.profile import Pool, Profile
@@ -111,6 +111,11 @@ class Verb(StrEnum):
     REMEMBER = "Remember"
     FORGET = "Forget"
     PUBLISH = "Publish"
+    WITHDRAW = "Withdraw"
+
+
+OF_RELEASE: Final = frozenset({Verb.FORGET, Verb.PUBLISH, Verb.WITHDRAW})
+"""Writes on behalf of the release."""
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,14 @@
-"""Gathers what the checks of placement look at: nodes are watched, the rest is surveyed now and then."""
+"""Gathers what the checks of placement look at: nodes are watched, the rest is surveyed now and then.
 
-from collections.abc import Callable, Iterable, Sequence
+A survey is a task of its own: no pass waits for it, and its end calls for another one.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 from connect_autoscaler.api.profile import Profile
 from connect_autoscaler.core.errors import KubeError
@@ -12,13 +18,20 @@ from connect_autoscaler.core.watch import Watch
 from connect_autoscaler.nodepools.claims import NodeClaim
 from connect_autoscaler.placement.scene import Guest, Node, Scene, Survey
 
+log = logging.getLogger(__name__)
+
 _PATIENCE: Final = 5.0
 _PAUSE: Final = timedelta(seconds=15)
 """Least time between two surveys, whatever changes."""
 _RECENT: Final = timedelta(seconds=60)
 """Age at which a survey is too old to name what keeps idle nodes."""
 _NODES: Final = 100
-_PODS: Final = "250"
+"""Nodes whose pods a survey looks at, at most."""
+_AT_ONCE: Final = 2
+"""Requests of a survey at a time: the others are for what is urgent."""
+_PAGE: Final = "250"
+_PAGES: Final = 20
+"""Pages of one list, at most."""
 
 
 class PlacementReader:
@@ -34,12 +47,19 @@ class PlacementReader:
         self._kube, self._clock, self._changed = kube, clock, changed
         self._nodes: Watch[Node] | None = None
         self._pools: tuple[str, ...] = ()
-        self._survey: Survey | None = None
+        self.survey: Survey | None = None
         self._surveyed: tuple[datetime, object] | None = None
+        self._task: asyncio.Task[None] | None = None
         self._idle_since: datetime | None = None
 
     def close(self) -> None:
-        """End the watch."""
+        """End the watch, and the survey under way."""
+        if self._task:
+            self._task.cancel()
+            self._surveyed = None
+        self._unwatch()
+
+    def _unwatch(self) -> None:
         if self._nodes:
             self._nodes.stop()
         self._nodes, self._pools = None, ()
@@ -73,7 +93,7 @@ class PlacementReader:
         idle = bool(content_claims) and not any(pod.node and not pod.over for pod in view.content)
         self._idle_since = (self._idle_since or now) if idle else None
         names = {claim.node for claim in (*server_claims, *content_claims) if claim.node}
-        await self._look_around(profile, view, names, now)
+        self._look_around(profile, view, names, now)
         return Scene(
             now=now,
             placement=profile.spec.placement,
@@ -88,12 +108,15 @@ class PlacementReader:
             rolled_out=view.rolled_out,
             since=view.since,
             idle_since=self._idle_since,
-            survey=self._survey,
+            survey=self.survey,
         )
 
     async def _look_at_nodes(self, pools: tuple[str, ...]) -> dict[str, Node] | None:
+        if not pools:
+            self._unwatch()  # a selector that allows no value is none
+            return {}
         if self._nodes is None or self._pools != pools:
-            self.close()
+            self._unwatch()
             selector = f"karpenter.sh/nodepool in ({','.join(pools)})"
             self._nodes = Watch(
                 self._kube, "/api/v1/nodes", Node.of, self._changed, metadata=True, labelSelector=selector
@@ -105,7 +128,10 @@ class PlacementReader:
             return None
         return dict(self._nodes.items)
 
-    async def _look_around(self, profile: Profile, view: ReleaseView, names: set[str], now: datetime) -> None:
+    def _look_around(self, profile: Profile, view: ReleaseView, names: set[str], now: datetime) -> None:
+        """Begin a survey if one is due."""
+        if self._task:
+            return
         facts = sorted(names), len(view.server_pods)
         if self._surveyed is not None:
             age = now - self._surveyed[0]
@@ -113,27 +139,63 @@ class PlacementReader:
             if age < _PAUSE or (self._surveyed[1] == facts and not stale):
                 return
         self._surveyed = now, facts
-        refused: list[KubeError] = []
+        self._task = asyncio.create_task(self._run(view.namespace, sorted(names)), name=f"survey for {profile.name}")
 
-        async def listed(path: str, **query: str) -> list[Json]:
-            try:
-                found = await self._kube.get(path, **query)
-            except KubeError as error:
-                refused.append(error)
-                return []
-            return list(found["items"] or ())
+    async def _run(self, namespace: str, names: Sequence[str]) -> None:
+        try:
+            self.survey = await self._surveying(namespace, names)
+        except Exception as error:  # noqa: BLE001 - the last line of defence
+            log.error("A survey failed by a fault of the operator: %s", type(error).__name__)  # noqa: TRY400
+        finally:
+            self._task = None
+        self._changed()
 
-        pods: list[Any] = []
-        for name in sorted(names)[:_NODES]:
-            pods += await listed("/api/v1/pods", fieldSelector=f"spec.nodeName={name}", limit=_PODS)
-        budgets = await listed(f"/apis/policy/v1/namespaces/{view.namespace}/poddisruptionbudgets")
-        daemons = await listed("/apis/apps/v1/daemonsets")
-        self._survey = Survey(
-            guests=tuple(_present(map(Guest.of, pods))),
-            budgets=tuple(budgets),
-            daemons=tuple(daemons),
-            complete=not refused and len(names) <= _NODES,
+    async def _surveying(self, namespace: str, names: Sequence[str]) -> Survey:
+        """Look at the pods of these nodes, and at what may keep them."""
+        slots = asyncio.Semaphore(_AT_ONCE)
+
+        async def listed(path: str, **query: str) -> _Listed:
+            async with slots:
+                return await self._list(path, query)
+
+        async with asyncio.TaskGroup() as group:
+            of_nodes = [
+                group.create_task(listed("/api/v1/pods", fieldSelector=f"spec.nodeName={name}"))
+                for name in names[:_NODES]
+            ]
+            budgets = group.create_task(listed(f"/apis/policy/v1/namespaces/{namespace}/poddisruptionbudgets"))
+            daemons = group.create_task(listed("/apis/apps/v1/daemonsets"))
+        lists = [task.result() for task in (*of_nodes, budgets, daemons)]
+        return Survey(
+            guests=tuple(_present(Guest.of(pod) for task in of_nodes for pod in task.result().items)),
+            budgets=tuple(budgets.result().items),
+            daemons=tuple(daemons.result().items),
+            complete=all(each.complete for each in lists) and len(names) <= _NODES,
+            nodes=frozenset(names[:_NODES]),
         )
+
+    async def _list(self, path: str, query: Mapping[str, str]) -> "_Listed":
+        """List page by page; what is refused, or never ends, is incomplete."""
+        items: list[Json] = []
+        page: dict[str, str] = {}
+        for _ in range(_PAGES):
+            try:
+                found = await self._kube.get(path, **query, limit=_PAGE, **page)
+            except KubeError as error:
+                log.debug("%s", error)
+                return _Listed(items, complete=False)
+            items += found["items"] or ()
+            token = found["metadata"].get("continue")
+            if not token:
+                return _Listed(items, complete=True)
+            page = {"continue": token}
+        return _Listed(items, complete=False)
+
+
+@dataclass(frozen=True)
+class _Listed:
+    items: list[Json]
+    complete: bool
 
 
 def _present(guests: Iterable[Guest | None]) -> Iterable[Guest]:

@@ -7,14 +7,14 @@ Stages: 1 a profile being deleted is let go; 2 refusals; 3 each pool on its own;
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 from connect_autoscaler.api.conditions import Reason
 from connect_autoscaler.api.names import ANNOTATION_APPROVE, FINALIZER_PROFILE, FINALIZER_PROTECT, KIND
 from connect_autoscaler.api.spec import Mode, PoolDeletion
 from connect_autoscaler.api.status import Disruption
 from connect_autoscaler.core import gates
-from connect_autoscaler.core.digest import digest
+from connect_autoscaler.core.digest import digest, joined, parts_of
 from connect_autoscaler.core.giving_back import giving_back, is_back, wants_restore
 from connect_autoscaler.core.model import Action, Json, Plan, PoolPlan, ReleasePlan, Snapshot, Verb
 from connect_autoscaler.core.pools import decide
@@ -26,6 +26,7 @@ from connect_autoscaler.nodepools.render import render
 from connect_autoscaler.placement.checks import scale_down_due
 
 _ASK_AGAIN: Final = timedelta(seconds=16)
+_RELEASE: Final = "Release/"
 Deferred = tuple[tuple[Action, Reason], ...]
 
 
@@ -52,7 +53,7 @@ def plan(snapshot: Snapshot, now: datetime) -> Plan:
     leftovers = () if problems or spec.suspend else tuple(_leftovers(snapshot, now, approved=False))
     deferred = _waiting(decided, leftovers, released)
     pending = _digest(action for action, _ in deferred)
-    if pending and pending == profile.annotations.get(ANNOTATION_APPROVE):
+    if _approves(profile.annotations.get(ANNOTATION_APPROVE), pending):
         decided = pools(approved=True)
         released = release(decided, approved=True)
         # What was approved may still have to be announced, after an interruption: it stays the plan that was approved.
@@ -101,10 +102,10 @@ def _farewell(snapshot: Snapshot, now: datetime) -> Plan:
         return Plan(actions=rescues)
     if (owed := giving_back(snapshot, now)) is not None:
         pending = _digest(action for action, _ in owed.deferred)
-        if pending and pending == profile.annotations.get(ANNOTATION_APPROVE):
+        if _approves(profile.annotations.get(ANNOTATION_APPROVE), pending):
             owed, pending = giving_back(snapshot, now, approved=True) or owed, None
         wake_at = gates.next_opening(spec.disruptions.windows, now) if pending else owed.wake_at
-        return Plan(deferred=owed.deferred, digest=pending, release=owed, wake_at=wake_at)
+        return Plan(actions=owed.actions, deferred=owed.deferred, digest=pending, release=owed, wake_at=wake_at)
     # Servers that still select the pool would lose their nodes for ever.
     keep = keep or (snapshot.release is not None and snapshot.release.selects)
     forget = (Action(Verb.FORGET, _target(snapshot)),) if wants_restore(snapshot) and is_back(snapshot) else ()
@@ -191,9 +192,20 @@ def _waiting(
 
 
 def _digest(actions: Iterator[Action]) -> str | None:
-    """Name a set of pending actions: what they do, not how many nodes are concerned at the moment."""
-    essence = [[a.verb, a.target, list(a.fields), a.disruption, a.digest] for a in actions]
-    return digest(essence) if essence else None
+    """Name a set of pending actions: what they do, not how many nodes are concerned at the moment.
+
+    It has a part for the release and one for the NodePools, so that the rest of an approved plan is known as such.
+    """
+    parts: dict[bool, list[Any]] = {}
+    for a in actions:
+        of_release = a.target.startswith(_RELEASE)
+        parts.setdefault(of_release, []).append([a.verb, a.target, list(a.fields), a.disruption, a.digest])
+    return joined(digest(parts[which]) for which in sorted(parts)) if parts else None
+
+
+def _approves(approval: str | None, pending: str | None) -> bool:
+    """Whether an approval is of what waits, or of a plan of which that is the rest."""
+    return bool(approval and pending) and parts_of(pending or "") <= parts_of(approval or "")
 
 
 def _wake_at(

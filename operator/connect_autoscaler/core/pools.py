@@ -11,7 +11,7 @@ from connect_autoscaler.api.names import FINALIZER_PROTECT, LABEL_CAPACITY_TYPE
 from connect_autoscaler.api.pools import Role
 from connect_autoscaler.api.profile import Pool
 from connect_autoscaler.api.spec import IgnoreRule, Mode, Policy, TargetKind
-from connect_autoscaler.api.status import ConditionStatus, Disruption, DriftAction
+from connect_autoscaler.api.status import PLANNED_FIELDS, ConditionStatus, Disruption, DriftAction
 from connect_autoscaler.core import gates
 from connect_autoscaler.core.digest import pool_digest, template_half
 from connect_autoscaler.core.model import Action, Finding, Json, PoolPlan, Snapshot, Verb
@@ -207,7 +207,23 @@ class _Case:
             )
             if closed:
                 return DriftAction.DEFERRED, closed
+            if not self._announced(difference):
+                return DriftAction.DEFERRED, Reason.ANNOUNCED
         return DriftAction.CORRECTED, None
+
+    def _announced(self, difference: Difference) -> bool:
+        """Whether the status that everybody can read has shown that this change replaces nodes, or nothing is done."""
+        profile = self.snapshot.profile
+        if profile.spec.suspend or profile.spec.mode is Mode.PLAN:
+            return True
+        shown = [
+            field
+            for action in profile.status.plan
+            if action.target == self.target and action.disruption is Disruption.REPLACES_NODES
+            for field in action.fields
+        ]
+        current = profile.status.observed_generation == profile.generation
+        return current and (difference.pointer in shown or len(shown) >= PLANNED_FIELDS)
 
     def _disruption(self) -> Disruption:
         """What a change of the template means for the nodes at hand."""
@@ -265,7 +281,15 @@ class _Case:
 
 
 _OPEN: Final = frozenset({DriftAction.DEFERRED, DriftAction.REPORTED})
-_GATES: Final = frozenset({Reason.AWAITING_APPROVAL, Reason.NODES_IN_USE, Reason.OUTSIDE_WINDOW, Reason.DAILY_LIMIT})
+_GATES: Final = frozenset(
+    {
+        Reason.AWAITING_APPROVAL,
+        Reason.NODES_IN_USE,
+        Reason.OUTSIDE_WINDOW,
+        Reason.DAILY_LIMIT,
+        Reason.ANNOUNCED,
+    }
+)
 
 
 def breaks_promise(pool: Pool, difference: Difference) -> bool:

@@ -7,6 +7,8 @@ from typing import Final
 
 from aiohttp import web
 
+from connect_autoscaler.core.listening import listening
+
 STUCK_AFTER: Final = timedelta(minutes=3)
 """A pass that is overdue for so long has hung: its requests alone are bounded by 30 s each."""
 
@@ -36,14 +38,5 @@ async def serve(
     async def readyz(_: web.Request) -> web.Response:
         return web.Response(text="ok\n") if ready() else web.Response(status=503, text="caches are not complete\n")
 
-    app = web.Application()
-    app.add_routes([web.get("/healthz", healthz), web.get("/readyz", readyz)])
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    try:
-        # All interfaces have one port only if it is named; a free one is for the machine itself.
-        site = web.TCPSite(runner, host=None if port else "127.0.0.1", port=port)
-        await site.start()
-        yield int(runner.addresses[0][1])
-    finally:
-        await runner.cleanup()
+    async with listening(port, [web.get("/healthz", healthz), web.get("/readyz", readyz)]) as actual:
+        yield actual

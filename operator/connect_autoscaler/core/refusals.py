@@ -46,7 +46,7 @@ def _karpenter(snapshot: Snapshot) -> Iterator[Problem]:
 
 def _claims(snapshot: Snapshot) -> Iterator[Problem]:
     me = Peer.of(snapshot.profile)
-    if rival := own.contested_release(me, snapshot.peers):
+    if rival := own.contested_release(me, snapshot.peers, snapshot.release.marks if snapshot.release else ()):
         yield Problem(
             Reason.RELEASE_CLAIMED_TWICE,
             f"Release {'/'.join(me.release or ())} is held by profile {rival.name}; name another one in one of the two",

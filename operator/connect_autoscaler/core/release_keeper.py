@@ -1,6 +1,7 @@
 """One profile's release: what is seen of it, and the long work on it."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from typing import Any, Final
@@ -9,7 +10,6 @@ from connect_autoscaler.api.conditions import Problem, Reason
 from connect_autoscaler.api.names import LABEL_PROFILE
 from connect_autoscaler.api.profile import Profile
 from connect_autoscaler.api.spec import Release, ReleaseManager
-from connect_autoscaler.core.digest import digest
 from connect_autoscaler.core.errors import KubeError, Retry
 from connect_autoscaler.core.events import Event
 from connect_autoscaler.core.holders import gone
@@ -17,12 +17,12 @@ from connect_autoscaler.core.kube import Json, Kube
 from connect_autoscaler.core.model import Action, Verb
 from connect_autoscaler.core.release_model import Attempted, LiveChange, ReleaseView
 from connect_autoscaler.core.release_reader import Pools, ReleaseReader
-from connect_autoscaler.core.release_store import Store
-from connect_autoscaler.core.release_tools import Job, Toolbox
+from connect_autoscaler.core.release_store import Store, marks
+from connect_autoscaler.core.release_tools import Job, Toolbox, upgrade_key
 from connect_autoscaler.core.release_work import Workshop
 from connect_autoscaler.core.requests import requested_at
 from connect_autoscaler.release.exceptions import ignored, without
-from connect_autoscaler.release.export import advice, config_map, refers, shadows
+from connect_autoscaler.release.export import advice, config_map, overridden, refers, shadows
 from connect_autoscaler.release.facts import Facts
 from connect_autoscaler.release.history import Entries
 from connect_autoscaler.release.owners import Owner, owner
@@ -59,7 +59,13 @@ class ReleaseKeeper:
         self._seen: tuple[Entries, State | None] | None = None
 
     async def look(
-        self, profile: Profile, server_pools: Pools, content_pools: Pools, *, wanted: bool = True
+        self,
+        profile: Profile,
+        server_pools: Pools,
+        content_pools: Pools,
+        *,
+        wanted: bool = True,
+        contested: bool = False,
     ) -> ReleaseView:
         """Gather all that is to be known about the release now.
 
@@ -68,12 +74,17 @@ class ReleaseKeeper:
             server_pools: NodePools of the servers, rendered or live.
             content_pools: NodePools of content, rendered or live.
             wanted: False to see what giving back would change.
+            contested: Whether another profile claims the release, too, so that it matters who has taken it over.
         """
+        if self._workshop:
+            self._workshop.reconsider()
         release = _release(profile)
         view: dict[str, Any] = {"namespace": release.namespace, "name": release.name}
         if problem := self._refused(release):
             return ReleaseView(**view, problem=problem)
         try:
+            if contested:
+                view["marks"] = await marks(self._kube, release.namespace)
             return await self._view(profile, server_pools, content_pools, view, wanted=wanted)
         except KubeError as error:
             stalled = error.retry is Retry.USER
@@ -87,7 +98,11 @@ class ReleaseKeeper:
                 Reason.NAMESPACE_NOT_SERVED,
                 f"Namespace {release.namespace} is not served; --release-namespaces are {served}",
             )
-        if tools.account_required and release.service_account_name is None:
+        return self._unaccountable(release) if release.manager is ReleaseManager.HELM else None
+
+    def _unaccountable(self, release: Release) -> Problem | None:
+        """Helm may have to be run as somebody; who never runs it needs nobody."""
+        if self._tools.account_required and release.service_account_name is None:
             return Problem(Reason.SERVICE_ACCOUNT_REQUIRED, Reason.SERVICE_ACCOUNT_REQUIRED.explain)
         return None
 
@@ -120,6 +135,8 @@ class ReleaseKeeper:
         whose = _owner(profile, reader.live_deployment(facts), secrets=True)
         if isinstance(whose, Problem):
             return ReleaseView(**view, problem=whose)
+        if whose.manager is ReleaseManager.HELM and (problem := self._unaccountable(_release(profile))):
+            return ReleaseView(**view, problem=problem)
         view |= await self._published(profile, whose, facts, reader)
         requested = profile.generation, requested_at(profile)
         return ReleaseView(
@@ -128,7 +145,7 @@ class ReleaseKeeper:
             manager=whose.manager,
             applied=state is not None and bool(state.applied) and _applied(profile, state) == facts.wanted,
             taken_over=state is not None and bool(state.applied),
-            key=digest([entries.deployed.uid, entries.deployed.version, facts.wanted, requested]),
+            key=upgrade_key(profile, entries.deployed, facts.wanted),
             cause=state.cause(facts.config, facts.chart, facts.wanted, *requested) if state else "",
             attempted=await self._attempted(profile, state),
             live=tuple(each for each in reader.live_changes(facts) if wanted and not _ignored(profile, each)),
@@ -168,7 +185,10 @@ class ReleaseKeeper:
             return {"problem": Problem(Reason.NAME_TAKEN, text)}
         same = live is not None and live.get("data") == body["data"] and labels.items() >= meta["labels"].items()
         found = await self._helm_release(whose) if whose.manager is ReleaseManager.FLUX else None
-        shadowed = tuple(shadows(found, facts.wanted)) if found and refers(found, profile.name) else ()
+        lacking = [change.pointer for change in (*facts.changes, *facts.ineffective)]
+        shadowed: tuple[str, ...] = ()
+        if found and refers(found, profile.name):
+            shadowed = (*dict.fromkeys((*shadows(found, facts.wanted), *overridden(found, profile.name, lacking))),)
         return {
             "export": body,
             "published": live is not None,
@@ -188,7 +208,6 @@ class ReleaseKeeper:
         record = state.record if state else None
         if record is None:
             return None
-        now = self._clock()
         return Attempted(
             record.id,
             record.base,
@@ -197,7 +216,7 @@ class ReleaseKeeper:
             record.finished,
             record.reason,
             record.message,
-            orphaned=not record.finished and await gone(self._kube, record, self._tools.holder, now, profile),
+            orphaned=not record.finished and await gone(self._kube, record, self._tools, self._clock(), profile),
         )
 
     def begin(
@@ -208,8 +227,9 @@ class ReleaseKeeper:
         content_pools: Pools,
         view: ReleaseView,
         corrects: str | None,
+        allowed: Callable[[], bool],
     ) -> None:
-        """Begin long work."""
+        """Begin long work; an upgrade only as long as it is allowed."""
         if self._workshop is None or self._seen is None or profile.spec.release is None:
             return
         entries, state = self._seen
@@ -223,6 +243,7 @@ class ReleaseKeeper:
             key=view.key,
             live=bool(view.live),
             corrects=corrects,
+            allowed=allowed,
         )
         match action.verb:
             case Verb.PREPARE:
@@ -236,6 +257,10 @@ class ReleaseKeeper:
             case Verb.REMEMBER:
                 self._workshop.remember(job)
 
+    def with_content(self, view: ReleaseView) -> ReleaseView:
+        """A release as it was seen, with the content that runs at this moment."""
+        return replace(view, busy=in_the_way(self._reader.content, view.since)) if self._reader else view
+
     async def publish(self, body: Json) -> None:
         """Write the ConfigMap of the overlay.
 
@@ -244,6 +269,18 @@ class ReleaseKeeper:
         """
         meta = body["metadata"]
         await self._kube.apply(f"/api/v1/namespaces/{meta['namespace']}/configmaps/{meta['name']}", body)
+
+    async def withdraw(self, body: Json) -> None:
+        """Delete the ConfigMap of the overlay, if it is still this profile's.
+
+        Raises:
+            KubeError: It cannot be read or deleted.
+        """
+        meta = body["metadata"]
+        live = await self._reader.published(meta["namespace"], meta["name"]) if self._reader else None
+        if live is not None and live["metadata"].get("labels", {}).get(LABEL_PROFILE) == meta["labels"][LABEL_PROFILE]:
+            path = f"/api/v1/namespaces/{meta['namespace']}/configmaps/{meta['name']}"
+            await self._kube.delete(path, live["metadata"]["uid"])
 
     @property
     def store(self) -> Store | None:

@@ -20,6 +20,7 @@ class Phase(StrEnum):
     """What long work is doing; shown in ``status.attempt.phase``."""
 
     PREPARING = "Preparing"
+    WAITING = "Waiting"
     UPGRADING = "Upgrading"
     UNLOCKING = "Unlocking"
     SETTLING = "Settling"
@@ -32,6 +33,13 @@ class Work:
     id: str
     phase: Phase
     started: datetime
+    again: bool = False
+    """Whether it only repeats a proof that status tells of already."""
+
+    @property
+    def writes(self) -> bool:
+        """Whether helm may be at work on the release, or its work is being judged."""
+        return self.phase not in {Phase.PREPARING, Phase.WAITING}
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +100,8 @@ class ReleaseView:
     name: str
     problem: Problem | None = None
     """Why nothing more is known, or nothing may be done."""
+    marks: tuple[Json, ...] = ()
+    """Metadata of the Secrets in which profiles remember releases of the namespace; looked up if two claim this one."""
     manager: ReleaseManager | None = None
     entries: Entries | None = None
     facts: Facts | None = None

@@ -15,7 +15,7 @@ from connect_autoscaler.api.status import ConditionStatus, Disruption, DriftActi
 from connect_autoscaler.core import gates
 from connect_autoscaler.core.digest import digest
 from connect_autoscaler.core.model import Action, Finding, PoolPlan, ReleasePlan, Snapshot, Verb, Verdict
-from connect_autoscaler.core.release_model import Phase, ReleaseView
+from connect_autoscaler.core.release_model import ReleaseView
 from connect_autoscaler.core.release_words import listed, phrase, under_way, why_waiting
 from connect_autoscaler.nodepools.managers import Author
 from connect_autoscaler.release.facts import Facts, guards
@@ -72,10 +72,11 @@ class _Case:
             return _waiting(Reason.WAITING_FOR_ROLLOUT, under_way(view))
         if facts is None:
             return _stopped(Problem(Reason.PROGRESSING, "The release is being read", stalled=False))
-        if facts.problem:
-            return _stopped(facts.problem)
+        # First of all, since what is in the way of the other one may be its holder's own.
         if contested := next((p for p in self.blocked if p.reason is Reason.RELEASE_CLAIMED_TWICE), None):
             return _stopped(contested)
+        if facts.problem:
+            return _stopped(facts.problem)
         decided = self._compare(facts) if view.export is None else self._exported(facts)
         return replace(decided, findings=tuple(self._findings(facts, decided)))
 
@@ -115,7 +116,7 @@ class _Case:
 
     def _compare(self, facts: Facts) -> ReleasePlan:
         view = self.view
-        if view.work and view.work.phase is not Phase.PREPARING:
+        if view.work and view.work.writes:
             return _waiting(Reason.WAITING_FOR_ROLLOUT, under_way(view))
         if view.obstacle and view.obstacle.until > self.now:
             return replace(_stopped(view.obstacle.problem), wake_at=view.obstacle.until)
@@ -149,11 +150,12 @@ class _Case:
         tried = view.attempted
         if tried and not tried.finished and not view.work:
             # The lock is that of the upgrade itself, or of the way back from it, which was then begun on record.
-            locks = {tried.base + 1, *([tried.base + 2] if tried.reason is Reason.CANCELLED else [])}
+            way_back = (tried.base + 2, tried.base + 3) if tried.reason is Reason.CANCELLED else ()
+            locks = {tried.base + 1, *way_back}
             if entries.last.pending and entries.last.number in locks:
                 if tried.orphaned and self.snapshot.profile.spec.may_write:
                     action = Action(Verb.UNLOCK, view.target)
-                    what = f"An interrupted upgrade of {view.target} is being undone"
+                    what = f"The lock of an interrupted upgrade of {view.target} is being undone"
                     return replace(_waiting(Reason.PENDING_RELEASE, what), work=action)
             elif tried.orphaned and self.snapshot.profile.spec.may_write:
                 action = Action(Verb.SETTLE, view.target)
@@ -231,7 +233,7 @@ class _Case:
             return _waiting(Reason.WAITING_FOR_ROLLOUT, what)
         if self.wanted and not self._pools_ready():
             return self._missing(facts, Reason.WAITING_FOR_NODE_POOLS)
-        if prepared is None or not self._is_proven() or (prepared.until and prepared.until <= self.now):
+        if prepared is None or not self._is_proven():
             begin = None if view.work else Action(Verb.PREPARE, view.target)
             what = f"Proving that the chart renders {view.target} unchanged, before the upgrade is planned"
             return replace(self._keep_promise(_waiting(Reason.PROGRESSING, what), facts), work=begin)
@@ -239,7 +241,9 @@ class _Case:
             # Under Warn nothing is about to be written, so that what would be in the way stops nothing.
             warned = self._is_drift() and self._policy() is not Policy.CORRECT
             stopped = _settled(self._carried(facts)) if warned else _stopped(prepared.problem)
-            return replace(stopped, wake_at=prepared.until)
+            # It is looked at again now and then, and status says the same until it comes out otherwise.
+            over = prepared.until is not None and prepared.until <= self.now and not view.work
+            return replace(stopped, wake_at=prepared.until, work=Action(Verb.PREPARE, view.target) if over else None)
         return self._proven(facts)
 
     def _tried(self) -> ReleasePlan | None:
@@ -263,10 +267,10 @@ class _Case:
             return self._missing(facts, closed)
         if self.snapshot.profile.spec.mode is Mode.PLAN:
             return self._missing(facts, Reason.PLAN_MODE)
+        if self.view.work:  # it has been announced before
+            return _waiting(Reason.PROGRESSING, under_way(self.view))
         if not self._announced(action):
             return self._missing(facts, Reason.ANNOUNCED)
-        if self.view.work:
-            return _waiting(Reason.PROGRESSING, under_way(self.view))
         return replace(_waiting(Reason.WAITING_FOR_ROLLOUT, f"helm upgrades {self.view.target}"), work=action)
 
     def _mutated(self) -> ReleasePlan:

@@ -4,6 +4,7 @@ import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from enum import Enum, auto
 from typing import Any, Final
 
 from connect_autoscaler.api.conditions import Reason
@@ -19,8 +20,8 @@ from connect_autoscaler.nodepools.managers import UNKNOWN, author, owners
 from connect_autoscaler.release.facts import Facts, assess, claims, guards, observe, server_of
 from connect_autoscaler.release.history import Entries, Entry, Revision, UnreadableError, decode
 from connect_autoscaler.release.lists import RENDERED
-from connect_autoscaler.release.manifest import ObjectKey, Server, find_server, objects, place, runs_connect
-from connect_autoscaler.release.merge import Change, Merged
+from connect_autoscaler.release.manifest import ObjectKey, Server, find_server, objects, place, runs_connect, shown_by
+from connect_autoscaler.release.merge import Change, Merged, differences
 from connect_autoscaler.release.overlay import CONTENT_LABELS
 from connect_autoscaler.release.pods import Pod
 from connect_autoscaler.release.state import State
@@ -30,6 +31,15 @@ _PATIENCE: Final = 5.0
 _HELM: Final = "helm"
 _RENDERED: Final = pointer(RENDERED)
 Pools = Sequence[Mapping[str, Any]]
+
+
+class Rollout(Enum):
+    """How far the servers of a revision are."""
+
+    NOT_BEGUN = auto()
+    """The Deployment asks for others."""
+    UNDER_WAY = auto()
+    COMPLETE = auto()
 
 
 @dataclass(frozen=True)
@@ -88,17 +98,26 @@ class ReleaseReader:
         found = await self._kube.get(self._secrets, METADATA.format("List"), labelSelector=self._selector)
         return [entry for body in found["items"] or () if (entry := Entry.of(body))]
 
-    async def carries(self, revision: Revision) -> bool:
-        """Whether the live servers are those of a revision, all rolled out."""
+    async def rollout(self, revision: Revision) -> Rollout:
+        """How far the servers of a revision are.
+
+        Raises:
+            KubeError: The Deployment cannot be read.
+        """
         rendered = objects(revision.manifest, self.namespace)
         server = find_server(rendered)
         if server is None:
-            return False
+            return Rollout.NOT_BEGUN
         key = server.deployment
         found = await self._kube.get(f"/apis/apps/v1/namespaces/{key.namespace}/deployments", **_named(key.name))
+        live = next(iter(found["items"] or ()), None)
         checksum = ("spec", "template", "metadata", "annotations", "checksum/config")
-        same = (get(live, checksum) == get(rendered[key], checksum) for live in found["items"] if complete(live))
-        return any(same)
+        if live is None or get(live, checksum) != get(rendered[key], checksum):
+            return Rollout.NOT_BEGUN
+        alone = Server(key, None)
+        if differences(shown_by({key: live}, alone), shown_by({key: rendered[key]}, alone)):
+            return Rollout.NOT_BEGUN
+        return Rollout.COMPLETE if complete(live) else Rollout.UNDER_WAY
 
     async def facts(
         self,

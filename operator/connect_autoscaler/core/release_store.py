@@ -8,9 +8,10 @@ from collections.abc import Callable
 from http import HTTPStatus
 from typing import Final
 
-from connect_autoscaler.api.names import LABEL_PROFILE
+from connect_autoscaler.api.names import FIELD_MANAGER, LABEL_MANAGED_BY, LABEL_PROFILE
 from connect_autoscaler.core.errors import KubeError
 from connect_autoscaler.core.kube import Json, Kube
+from connect_autoscaler.core.watch import METADATA
 from connect_autoscaler.release.state import Holder, State
 
 _PREFIX: Final = "connect-autoscaler-"
@@ -19,6 +20,17 @@ _PREFIX: Final = "connect-autoscaler-"
 def this_process() -> Holder:
     """Name this process, for those who come after it."""
     return Holder(socket.gethostname(), os.environ.get("POD_UID"), os.getpid(), secrets.token_hex(8))
+
+
+async def marks(kube: Kube, namespace: str) -> tuple[Json, ...]:
+    """Tell who has taken over a release of a namespace: metadata of the Secrets in which that is remembered.
+
+    Raises:
+        KubeError: They cannot be listed.
+    """
+    path, label = f"/api/v1/namespaces/{namespace}/secrets", f"{LABEL_MANAGED_BY}={FIELD_MANAGER},{LABEL_PROFILE}"
+    found = await kube.get(path, METADATA.format("List"), labelSelector=label)
+    return tuple(found["items"] or ())
 
 
 class Store:

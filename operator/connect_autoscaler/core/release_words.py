@@ -28,8 +28,9 @@ def under_way(view: ReleaseView) -> str:
     phase = view.work.phase if view.work else Phase.PREPARING
     return {
         Phase.PREPARING: f"An upgrade of {view.target} is being prepared",
+        Phase.WAITING: f"The upgrade of {view.target} waits for its turn: two run at a time",
         Phase.UPGRADING: f"helm upgrades {view.target}; the servers are being rolled out",
-        Phase.UNLOCKING: f"An interrupted upgrade of {view.target} is being undone",
+        Phase.UNLOCKING: f"The lock of an interrupted upgrade of {view.target} is being undone",
         Phase.SETTLING: f"An interrupted upgrade of {view.target} is being judged",
     }[phase]
 

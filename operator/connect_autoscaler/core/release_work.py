@@ -1,45 +1,37 @@
 """Long work on a release: proof, upgrade, unlocking. Each is a child task of a profile; passes go on meanwhile."""
 
 import asyncio
-import base64
-import contextlib
 import logging
 import secrets
 import traceback
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 from connect_autoscaler.api.conditions import Problem, Reason
-from connect_autoscaler.api.spec import OnConflict, Release
+from connect_autoscaler.api.spec import OnConflict
 from connect_autoscaler.core.errors import KubeError, Retry
 from connect_autoscaler.core.events import Event
 from connect_autoscaler.core.kube import Kube
-from connect_autoscaler.core.preflight import preflight
 from connect_autoscaler.core.release_model import Obstacle, Phase, Prepared, Work
+from connect_autoscaler.core.release_proof import Prover
 from connect_autoscaler.core.release_reader import Reading, ReleaseReader
+from connect_autoscaler.core.release_recovery import HISTORY, Recovery
 from connect_autoscaler.core.release_store import Store
-from connect_autoscaler.core.release_tools import Job, Toolbox
+from connect_autoscaler.core.release_tools import Job, Toolbox, upgrade_key
 from connect_autoscaler.core.requests import requested_at
-from connect_autoscaler.release.charts import Credentials, verify
-from connect_autoscaler.release.facts import Facts
-from connect_autoscaler.release.helm import HelmError, Target, classify
-from connect_autoscaler.release.history import Entries, Entry
-from connect_autoscaler.release.manifest import Objects, changed, in_effect, objects, restarts, shown_by
-from connect_autoscaler.release.merge import differences
-from connect_autoscaler.release.outcome import Verdict, judge
+from connect_autoscaler.release.helm import HelmError, Target
+from connect_autoscaler.release.history import Entries
 from connect_autoscaler.release.state import Record, State
-from connect_autoscaler.release.values import Json, effective
 
 log = logging.getLogger(__name__)
 
-_FAILED: Final = "failed"
-_DEPLOYED: Final = "deployed"
-_HISTORY: Final = 10
 _FRESH: Final = timedelta(minutes=1)
 """How long a proof and a look for conflicts hold."""
+_MOMENT: Final = timedelta(seconds=2)
 _SOON: Final = timedelta(seconds=30)
 _STUMBLES: Final = 8
 _LATER: Final = timedelta(minutes=5)
@@ -69,9 +61,13 @@ class Workshop:
         ended: Callable[[], None],
         tell: Callable[[Event], None],
     ) -> None:
-        self._kube, self._tools, self._reader, self._store = kube, tools, reader, store
+        self._tools, self._reader, self._store = tools, reader, store
         self._clock, self._ended, self._tell = clock, ended, tell
         self._name = f"Release {reader.namespace}/{reader.name}"
+        self._key = reader.namespace, reader.name
+        self._prover = Prover(kube, tools)
+        self._recovery = Recovery(tools, reader, store, clock, tell)
+        self._allowed: Callable[[], bool] = lambda: True
         self._task: asyncio.Task[None] | None = None
         self.work: Work | None = None
         self.prepared: Prepared | None = None
@@ -81,24 +77,33 @@ class Workshop:
 
     def prepare(self, job: Job) -> None:
         """Begin to prove and to try the upgrade; `prepared` has the result."""
-        self._start(Phase.PREPARING, self._prepare(job))
+        self._start(Phase.PREPARING, partial(self._prepare, job), again=self.looks_again(job.key))
 
     def upgrade(self, job: Job) -> None:
         """Begin the upgrade; the release's Secrets and the store tell what has become of it."""
         identity = secrets.token_hex(8)
-        self._start(Phase.UPGRADING, self._upgrade(job, identity), identity)
+        self._start(Phase.UPGRADING, partial(self._upgrade, job, identity), identity, allowed=job.allowed)
 
     def unlock(self, job: Job, entries: Entries) -> None:
         """Begin to undo the lock of an upgrade of ours that died."""
-        self._start(Phase.UNLOCKING, self._unlock(job, entries))
+        self._start(Phase.UNLOCKING, partial(self._recovery.unlock, job, entries))
 
     def settle(self, job: Job) -> None:
         """Judge an upgrade of ours of which nobody knows what became of it."""
-        self._start(Phase.SETTLING, self._judge(job, None))
+        self._start(Phase.SETTLING, partial(self._recovery.judge, job, None))
 
     def remember(self, job: Job) -> None:
         """Remember that the release carries the overlay without any work of ours."""
-        self._start(Phase.PREPARING, self._remember(job))
+        self._start(Phase.PREPARING, partial(self._remember, job))
+
+    def reconsider(self) -> None:
+        """Give up the place in the queue of an upgrade that has not begun and may not any more."""
+        if self._task and self.work and self.work.phase is Phase.WAITING and not self._allowed():
+            self._task.cancel()
+
+    def looks_again(self, key: str) -> bool:
+        """Whether a proof would only repeat one that status tells of already."""
+        return self.prepared is not None and self.prepared.key == key
 
     async def close(self) -> None:
         """End what is under way: helm gets SIGTERM, and its time to roll back."""
@@ -108,24 +113,41 @@ class Workshop:
 
     async def finish(self) -> None:
         """Wait for the end of an upgrade under way."""
-        if self._task and self.work and self.work.phase is not Phase.PREPARING:
+        if self._task and self.work and self.work.writes:
             await asyncio.gather(asyncio.shield(self._task), return_exceptions=True)
 
-    def _start(self, phase: Phase, work: Coroutine[Any, Any, None], identity: str = "") -> None:
+    def _start(
+        self,
+        phase: Phase,
+        work: Callable[[], Coroutine[Any, Any, None]],
+        identity: str = "",
+        *,
+        allowed: Callable[[], bool] = lambda: True,
+        again: bool = False,
+    ) -> None:
         if self._task:
-            work.close()
             return
-        self.work = Work(identity or secrets.token_hex(8), phase, self._clock())
-        self._task = asyncio.create_task(self._run(work), name=f"{phase} {self._reader.namespace}/{self._reader.name}")
+        self._allowed = allowed
+        waits = phase is Phase.UPGRADING and self._tools.taken(self._key)
+        shown = Phase.WAITING if waits else phase
+        self.work = Work(identity or secrets.token_hex(8), shown, self._clock(), again)
+        self._task = asyncio.create_task(self._run(phase, work), name=f"{phase} {self._name}")
 
-    async def _run(self, work: Coroutine[Any, Any, None]) -> None:
+    async def _run(self, phase: Phase, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         try:
-            async with self._tools.slots:
-                await work
+            async with self._tools.turn(self._key, phase):
+                if not self._allowed():
+                    return  # its turn came late: the next pass decides anew
+                if self.work and self.work.phase is not phase:
+                    self.work = replace(self.work, phase=phase)
+                    self._ended()
+                await work()
             if self.obstacle is None or self.obstacle.until <= self._clock():
                 self.obstacle, self._stumbles = None, 0
         except KubeError as error:
             log.warning("%s: %s", self._name, error)
+            self._stumble(error.reason, error.message)
+        except HelmError as error:
             self._stumble(error.reason, error.message)
         except Exception as error:  # noqa: BLE001 - the last line of defence
             # Where, but not what: the text of an exception may hold values.
@@ -149,7 +171,7 @@ class Workshop:
         self._chart = None
         try:
             reading = await self._read(job, entries)
-            chart, self.prepared = await self._try(job, reading)
+            chart, self.prepared = await self._prover.prove(job, reading)
             self._chart = chart, self._clock() + _FRESH
         except HelmError as error:
             self._refuse(job, error.reason, error.message, passing=error.passing)
@@ -168,57 +190,16 @@ class Workshop:
             job.profile, entries, job.state, job.server_pools, job.content_pools, wanted=job.wanted
         )
 
-    async def _try(self, job: Job, reading: Reading) -> tuple[Path, Prepared]:
-        """Prove that the chart renders what is installed, then see what the merged values would change."""
-        tools, revision, facts = self._tools, reading.revision, reading.facts
-        target, access = Target(job.release.namespace, job.release.name), tools.access(job.release)
-        await tools.helm.version()
-        chart = await tools.charts.fetch(
-            job.release.chart, revision.chart_version, await self._credentials(job.release)
-        )
-        await asyncio.to_thread(verify, chart, revision.templates, revision.chart_version)
-        before = objects(revision.manifest, job.release.namespace)
-        today = await tools.helm.render(target, access, chart, revision.config)
-        if today != revision.manifest:
-            tools.charts.forget(chart)
-            named = ", ".join(map(str, changed(before, objects(today, job.release.namespace)))) or "only spelling"
-            raise HelmError(
-                Reason.CHART_MISMATCH,
-                f"Chart {facts.chart} at hand does not render the installed release from its own values; it differs in "
-                f"{named}. Name in spec.release.chart what it was installed from, or quote large numbers in values",
-            )
-        after = objects(await tools.helm.render(target, access, chart, reading.merged.values), job.release.namespace)
-        if facts.server is None:
-            raise HelmError(
-                Reason.OVERLAY_INEFFECTIVE, "The chart renders no Deployment with a container named connect"
-            )
-        expected = in_effect(effective(revision.defaults, reading.merged.values), facts.wanted)
-        _see(facts, after, expected)
-        differing = changed(before, after)
-        touched = {*differing, *(key for key in facts.server if key and job.live)}
-        if facts.apply_method == "ssa" and job.release.on_conflict is OnConflict.FAIL:
-            await preflight(
-                self._kube, {key: after[key] for key in touched if key in after}, facts.server, expected, access.user
-            )
-        return chart, Prepared(job.key, restarts=restarts(before, after, facts.server))
-
-    async def _credentials(self, release: Release) -> Credentials | None:
-        if not (release.chart and release.chart.secret_name):
-            return None
-        secret = await self._kube.get(f"/api/v1/namespaces/{release.namespace}/secrets/{release.chart.secret_name}")
-        data = {key: base64.b64decode(value).decode() for key, value in (secret.get("data") or {}).items()}
-        if not {"username", "password"} <= data.keys():
-            raise HelmError(
-                Reason.CHART_UNAVAILABLE,
-                f"Secret {release.chart.secret_name} needs the keys username and password",
-            )
-        return Credentials(data["username"], data["password"])
-
     async def _upgrade(self, job: Job, identity: str) -> None:
         entries = await self._fresh()
         if entries is None or entries.deployed is None or entries.last.pending:
             return  # somebody else is at work, or was: the next pass sees it
         reading = await self._read(job, entries)
+        if job.key != upgrade_key(job.profile, entries.deployed, reading.facts.wanted):
+            # What was decided on is not what is there; the watch is to tell the next pass.
+            problem = Problem(Reason.CONFLICT, Reason.CONFLICT.explain, stalled=False)
+            self.obstacle = Obstacle(problem, self._clock() + _MOMENT)
+            return
         chart, until = self._chart or (None, self._clock())
         if chart is None or until <= self._clock() or self.prepared is None or self.prepared.key != job.key:
             before = self.prepared
@@ -243,15 +224,21 @@ class Workshop:
                 requested_at(job.profile),
             ),
             corrects=job.corrects,
+            timeout=job.release.timeout,
         )
-        await self._store.update(lambda known: known.begin(record), state)
-        if (await self._fresh()) != entries:
+        if not job.allowed():
             return
-        await self._helm_upgrade(job, chart, reading, record, entries)
+        with self._tools.alive(record.id):
+            await self._store.update(lambda known: known.begin(record), state)
+            # The last look before helm starts, with nothing to wait for in between.
+            if (await self._fresh()) == entries and job.allowed():
+                await self._helm_upgrade(job, chart, reading, record, entries)
 
     async def _helm_upgrade(self, job: Job, chart: Path, reading: Reading, record: Record, entries: Entries) -> None:
         release, profile = job.release, job.profile
         self._tell(("Normal", "UpgradeStarted", f"{self._name}: helm upgrade on revision {record.base}{self._cost()}"))
+        if self._cost():
+            self._tools.metrics.restarts_servers(profile, correction=record.corrects is not None)
         failure: HelmError | None = None
         try:
             await self._tools.helm.upgrade(
@@ -262,15 +249,13 @@ class Workshop:
                 timeout=release.timeout,
                 attempt=record.id,
                 description=f"ConnectAutoscalingProfile {profile.name}, generation {profile.generation}",
-                history_max=max(_HISTORY, entries.count + 1),
+                history_max=max(HISTORY, entries.count + 1),
                 force_conflicts=release.on_conflict is OnConflict.FORCE,
             )
         except HelmError as error:
             failure = error
-        except asyncio.CancelledError:
-            # The operator ends. Helm has rolled back or was killed; whoever comes next judges by the Secrets.
-            raise
-        await self._judge(job, failure)
+        # If this is cancelled, the operator ends: helm has rolled back or was killed, and whoever comes next judges.
+        await self._recovery.judge(job, failure)
 
     def _cost(self) -> str:
         return "; the servers restart" if self.prepared and self.prepared.restarts else ""
@@ -282,110 +267,5 @@ class Workshop:
             if not reading.facts.changes:
                 await self._store.update(lambda known: known.found(reading.facts.wanted, reading.merged.prior))
 
-    async def _judge(self, job: Job, failure: HelmError | None) -> None:
-        """Tell from the release's Secrets what has become of the upgrade on record, and remember it."""
-        self._store.forget()
-        state = await self._store.load()
-        if state is None or state.record is None or state.record.finished:
-            return
-        record = state.record
-        history = {entry.number: entry for entry in await self._reader.all_entries()}
-        next_one = history.get(record.base + 1)
-        revision = await self._reader.revision(next_one) if next_one else None
-        after = history.get(record.base + 2)
-        last = await self._reader.revision(after) if after else None
-        undone = last is not None and last.rollback_to is not None
-        mine = revision is not None and revision.attempt == record.id and state.digest(revision.config) == record.config
-        if next_one and not mine and await self._bring_back(job, state, record, history):
-            return
-        if failure is None and mine and revision is not None and revision.status == _FAILED:
-            failure = classify(f"Error: {revision.description}", revision.config)  # Helm leaves its last words there
-        verdict = judge(next_one, after, mine=mine, undone=undone, failure=failure)
-        if last and mine and last.status == _DEPLOYED and state.digest(last.config) == record.config:
-            verdict = Verdict(None)  # its lock was undone by completing it
-        if verdict is None:
-            return  # still locked
-        if verdict.reason is None:
-            await self._store.update(lambda known: known.succeeded(self._clock()))
-            self._tell(("Normal", "UpgradeSucceeded", f"{self._name}: revision {record.base + 1} is deployed"))
-        else:
-            reason, message = verdict.reason, verdict.message
-            await self._store.update(lambda known: known.failed(reason, message))
-            self._tell(("Warning", "UpgradeFailed", f"{self._name}: {verdict.message}"))
-
-    async def _bring_back(self, job: Job, state: State, record: Record, history: Mapping[int, Entry]) -> bool:
-        """Undo an upgrade of ours that wrote over a stranger's unseen, since Helm knows no guarded write.
-
-        His revision is rolled back to, with its values and its chart; then the upgrade is made again on top of it.
-        """
-        ours = max(history)
-        if ours == record.base + 1 or not history[ours].deployed:
-            return False
-        revision = await self._reader.revision(history[ours])
-        if revision.attempt != record.id or state.digest(revision.config) != record.config:
-            return False
-        theirs = max(number for number in history if number < ours)
-        text = f"Revision {theirs} came first; it is brought back, and the upgrade made again with its values"
-        self._tell(("Warning", "UpgradeRaced", f"{self._name}: {text}"))
-        with contextlib.suppress(HelmError):  # the next pass sees what became of it
-            await self._tools.helm.rollback(
-                Target(job.release.namespace, job.release.name),
-                self._tools.access(job.release),
-                theirs,
-                timeout=job.release.timeout,
-                history_max=max(_HISTORY, len(history) + 1),
-            )
-        await self._store.update(lambda known: known.failed(Reason.CANCELLED, text))
-        return True
-
-    async def _unlock(self, job: Job, entries: Entries) -> None:
-        """Take the lock of our dead upgrade: forward if its rollout is complete, else back; neither costs a restart."""
-        state = await self._store.load()
-        fresh = await self._fresh()
-        if state is None or state.record is None or fresh != entries or not entries.last.pending:
-            return
-        record = state.record
-        begun = next((e for e in await self._reader.all_entries() if e.number == record.base + 1), entries.last)
-        revision = await self._reader.revision(begun)
-        if revision.attempt != record.id or state.digest(revision.config) != record.config:
-            text = "The upgrade did not begin: somebody's came before"
-            await self._store.update(lambda known: known.failed(Reason.CANCELLED, text))
-            return
-        # Should this process die, too, the next one has to know the rollback that it finds under way.
-        await self._store.update(lambda known: known.begin(replace(record, reason=Reason.CANCELLED)))
-        forward = await self._reader.carries(revision)
-        target = record.base + 1 if forward else record.base
-        what = "completed" if forward else "rolled back"
-        self._tell(("Warning", "ReleaseUnlocked", f"{self._name}: an interrupted upgrade is {what}"))
-        failure: HelmError | None = None
-        try:
-            await self._tools.helm.rollback(
-                Target(job.release.namespace, job.release.name),
-                self._tools.access(job.release),
-                target,
-                timeout=job.release.timeout,
-                history_max=max(_HISTORY, entries.count + 1),
-            )
-        except HelmError as error:
-            failure = error
-        if failure is not None and failure.passing:
-            self._stumble(failure.reason, failure.message)  # the lock is still ours to undo
-        elif failure is None and forward:
-            await self._store.update(lambda known: known.succeeded(self._clock()))
-        else:
-            reason = failure.reason if failure else Reason.CANCELLED
-            text = failure.message if failure else "The upgrade was interrupted"
-            await self._store.update(lambda known: known.failed(reason, text))
-
     async def _fresh(self) -> Entries | None:
         return Entries.of(await self._reader.all_entries())
-
-
-def _see(facts: Facts, after: Objects, expected: Json) -> None:
-    """Make sure that every value of the overlay shows in what would be applied."""
-    assert facts.server is not None  # noqa: S101 - the caller has seen to it
-    if unseen := differences(shown_by(after, facts.server), expected):
-        raise HelmError(
-            Reason.OVERLAY_INEFFECTIVE,
-            f"Chart {facts.chart} does not render {', '.join(c.pointer for c in unseen)}; upgrade the chart",
-        )

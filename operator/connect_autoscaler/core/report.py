@@ -15,6 +15,8 @@ from connect_autoscaler.api.status import (
     Check,
     Condition,
     ConditionStatus,
+    Disruption,
+    DriftAction,
     DriftStatus,
     EffectivePolicies,
     ForeignPod,
@@ -29,7 +31,8 @@ from connect_autoscaler.api.status import (
 )
 from connect_autoscaler.core.digest import but_template, digest
 from connect_autoscaler.core.drift import drift, unsettled
-from connect_autoscaler.core.model import Json, Outcome, Plan, PoolPlan, Snapshot, Verb
+from connect_autoscaler.core.errors import KubeError
+from connect_autoscaler.core.model import Action, Json, Outcome, Plan, PoolPlan, Snapshot, Verb
 from connect_autoscaler.core.requests import requested_at
 from connect_autoscaler.core.verdicts import conditions, halted, pool_health
 from connect_autoscaler.nodepools.health import Health
@@ -73,7 +76,7 @@ def status(snapshot: Snapshot, plan: Plan, outcome: Outcome, now: datetime) -> P
         node_pools=tuple(_pool(snapshot, pool, outcome, now) for pool in plan.pools),
         release=_release(snapshot),
         attempt=_attempt(snapshot),
-        plan=_planned(plan),
+        plan=_planned(plan, outcome.failed),
         plan_digest=plan.digest,
         drift=found,
         checks=tuple(_checks(snapshot, made, now)),
@@ -136,22 +139,32 @@ def _release(snapshot: Snapshot) -> ReleaseStatus | None:
 
 def _attempt(snapshot: Snapshot) -> Attempt | None:
     work = snapshot.release.work if snapshot.release else None
-    return Attempt(id=work.id, phase=work.phase, started_at=work.started.replace(microsecond=0)) if work else None
+    if work is None or work.again:
+        return None
+    return Attempt(id=work.id, phase=work.phase, started_at=work.started.replace(microsecond=0))
 
 
-def stopped(profile: Profile, problems: Iterable[Problem], now: datetime) -> ProfileStatus:
+def stopped(
+    profile: Profile,
+    problems: Iterable[Problem],
+    now: datetime,
+    of: ConditionType = ConditionType.NODE_POOLS_READY,
+) -> ProfileStatus:
     """The status of a pass that could not be made, or of a deletion that cannot be finished: the rest stays as it was.
 
     Args:
         profile: The profile with its last status.
         problems: What is in the way, at least one; the most fundamental first.
         now: Time of the pass.
+        of: The condition that tells of it, beside Ready.
     """
     now = now.replace(microsecond=0)
+    before = profile.status.conditions
+    kept = (c for c in before if c.type == ConditionType.NODE_POOLS_READY != of)
     return profile.status.model_copy(
         update={
             "observed_generation": profile.generation,
-            "conditions": merge(profile.status.conditions, halted(problems), generation=profile.generation, now=now),
+            "conditions": merge(before, (*halted(problems, of), *kept), generation=profile.generation, now=now),
             "last_check_time": now,
         }
     )
@@ -168,12 +181,18 @@ def parting(snapshot: Snapshot, plan: Plan, now: datetime) -> ProfileStatus:
     assert plan.release is not None  # noqa: S101 - the caller has seen to it
     verdict = plan.release.verdict
     waiting = Problem(verdict.reason, verdict.message, stalled=plan.release.problem is not None)
-    return stopped(snapshot.profile, [waiting], now).model_copy(
+    return stopped(snapshot.profile, [waiting], now, ConditionType.RELEASE_CONFIGURED).model_copy(
         update={"plan": _planned(plan), "plan_digest": plan.digest, "attempt": _attempt(snapshot)}
     )
 
 
-def _planned(plan: Plan) -> tuple[PlannedAction, ...]:
+def _planned(plan: Plan, failed: Iterable[tuple[Action, KubeError]] = ()) -> tuple[PlannedAction, ...]:
+    """What waits, and what was announced and failed: it will be tried again."""
+    again = [
+        (action, Reason.ANNOUNCED)
+        for action, _ in failed
+        if action.verb is Verb.APPLY and action.disruption is Disruption.REPLACES_NODES
+    ]
     return tuple(
         PlannedAction(
             action=action.verb,
@@ -184,7 +203,7 @@ def _planned(plan: Plan) -> tuple[PlannedAction, ...]:
             reason=reason,
             message=reason.explain,
         )
-        for action, reason in plan.deferred
+        for action, reason in (*plan.deferred, *again)
     )
 
 
@@ -212,6 +231,7 @@ def _pool(snapshot: Snapshot, decided: PoolPlan, outcome: Outcome, now: datetime
         reason=verdict.reason if verdict else Reason.POOL_MISSING,
         message=_message(name, verdict, len(lost)),
         nodes=len(alive),
+        empty_nodes=snapshot.scene.empty(alive) if snapshot.scene else None,
         outdated_nodes=decided.outdated,
         drifted_node_claims=sum(claim.drifted for claim in alive),
         expiring_node_claims=len(expiries),
@@ -277,6 +297,7 @@ def _without_figures(status: ProfileStatus) -> ProfileStatus:
     plain = {"message": None, "observed": None}
     return _essence(status).model_copy(
         update={
+            "node_pools": tuple(pool.model_copy(update={"empty_nodes": None}) for pool in status.node_pools),
             "checks": tuple(check.model_copy(update=plain) for check in status.checks),
             "limitations": tuple(each.model_copy(update={"count": 1, "message": None}) for each in status.limitations),
             "foreign_pods": (),
@@ -300,16 +321,17 @@ def urgent(old: ProfileStatus, new: ProfileStatus) -> bool:
     # Nothing starts before its plan stands in the status.
     if new.plan_digest != old.plan_digest or new.attempt != old.attempt:
         return True
-    if _drifted(new) and not _drifted(old):
+    if _open_drift(new) - _open_drift(old):
         return True
     if new.condition(ConditionType.RECONCILING):
         return False
     return old.observed_generation != new.observed_generation or _states(old.conditions) != _states(new.conditions)
 
 
-def _drifted(status: ProfileStatus) -> bool:
-    condition = status.condition(ConditionType.DRIFTED)
-    return condition is not None and condition.status is ConditionStatus.TRUE
+def _open_drift(status: ProfileStatus) -> set[tuple[str, str]]:
+    """What differs and is not corrected in the same pass."""
+    items = status.drift.items if status.drift else ()
+    return {(item.target, item.path) for item in items if item.action is not DriftAction.CORRECTED}
 
 
 def _lost(status: ProfileStatus) -> int:

@@ -1,6 +1,7 @@
 """Every condition of a profile, derived from snapshot, plan and results; none is set anywhere else. Pure."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
@@ -17,7 +18,7 @@ from connect_autoscaler.api.status import (
     DriftStatus,
 )
 from connect_autoscaler.core.errors import Retry
-from connect_autoscaler.core.model import Action, Outcome, Plan, PoolPlan, ReleasePlan, Snapshot, Verdict
+from connect_autoscaler.core.model import OF_RELEASE, Action, Outcome, Plan, PoolPlan, ReleasePlan, Snapshot, Verdict
 from connect_autoscaler.core.release_words import why_waiting
 from connect_autoscaler.nodepools.health import Health, health
 from connect_autoscaler.placement.checks import (
@@ -50,6 +51,7 @@ def conditions(
     snapshot: Snapshot, plan: Plan, outcome: Outcome, drift: DriftStatus, checks: Sequence[Check], now: datetime
 ) -> Iterator[Condition]:
     """Derive every condition of the profile."""
+    plan, outcome = _by_release(plan, outcome)
     problems = tuple(_problems(snapshot, plan, outcome))
     pools = _node_pools_ready(snapshot, plan, outcome, problems, now)
     release = plan.release
@@ -78,14 +80,19 @@ def conditions(
         yield _condition(ConditionType.FIGHTING, Verdict(_TRUE, Reason.FIGHT_DETECTED, ". ".join(fights)))
 
 
-def halted(problems: Iterable[Problem]) -> Iterator[Condition]:
-    """Conditions of a pass that could not be made; the first problem gives the reason."""
+def halted(problems: Iterable[Problem], of: ConditionType = ConditionType.NODE_POOLS_READY) -> Iterator[Condition]:
+    """Conditions of a pass that could not be made; the first problem gives the reason.
+
+    Args:
+        problems: At least one.
+        of: What it could not be made for.
+    """
     found = tuple(problems)
     message = "; ".join(dict.fromkeys(problem.message for problem in found))
     stalled = found[0].stalled
     verdict = Verdict(_FALSE if stalled else _UNKNOWN, found[0].reason, message)
     yield _condition(ConditionType.READY, verdict)
-    yield _condition(ConditionType.NODE_POOLS_READY, verdict)
+    yield _condition(of, verdict)
     yield _condition(ConditionType.DRIFTED, Verdict(_UNKNOWN, Reason.CHECK_FAILED, message))
     abnormal = ConditionType.STALLED if stalled else ConditionType.RECONCILING
     yield _condition(abnormal, Verdict(_TRUE, found[0].reason, message))
@@ -93,6 +100,19 @@ def halted(problems: Iterable[Problem]) -> Iterator[Condition]:
 
 def _condition(kind: ConditionType, verdict: Verdict) -> Condition:
     return Condition(type=kind, status=verdict.status, reason=verdict.reason, message=verdict.message)
+
+
+def _by_release(plan: Plan, outcome: Outcome) -> tuple[Plan, Outcome]:
+    """Have a failed write on behalf of the release told of the release, and no more of the NodePools."""
+    failed = [(action, error) for action, error in outcome.failed if action.verb in OF_RELEASE]
+    if plan.release is None or not failed:
+        return plan, outcome
+    error = failed[0][1]
+    soon = error.retry is Retry.SOON
+    verdict = Verdict(_UNKNOWN if soon else _FALSE, error.reason, error.message)
+    problem = None if soon else Problem(error.reason, error.message, stalled=error.retry is Retry.USER)
+    rest = tuple(each for each in outcome.failed if each not in failed)
+    return replace(plan, release=replace(plan.release, verdict=verdict, problem=problem)), replace(outcome, failed=rest)
 
 
 def _problems(snapshot: Snapshot, plan: Plan, outcome: Outcome) -> Iterator[Problem]:

@@ -8,19 +8,21 @@ import asyncio
 import contextlib
 import logging
 import random
+import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Final
 
-from connect_autoscaler.api.conditions import Problem, Reason
-from connect_autoscaler.api.pools import Role
+from connect_autoscaler.api.conditions import ConditionType, Problem, Reason
 from connect_autoscaler.api.profile import Profile
 from connect_autoscaler.api.spec import When
 from connect_autoscaler.api.status import Disruption, ProfileStatus
-from connect_autoscaler.core import report
+from connect_autoscaler.core import metrics, report
 from connect_autoscaler.core.act import Actor
+from connect_autoscaler.core.bodies import bodies, live
 from connect_autoscaler.core.cache import EVERY
 from connect_autoscaler.core.context import Context
 from connect_autoscaler.core.errors import KubeError, Retry
@@ -28,7 +30,7 @@ from connect_autoscaler.core.events import Event, corrections
 from connect_autoscaler.core.fights import Fights
 from connect_autoscaler.core.giving_back import wants_restore
 from connect_autoscaler.core.jobs_keeper import JobsKeeper, busy
-from connect_autoscaler.core.model import Action, Json, Outcome, Plan, Snapshot, Verb
+from connect_autoscaler.core.model import OF_RELEASE, Action, Outcome, Plan, Snapshot, Verb
 from connect_autoscaler.core.placement_reader import PlacementReader
 from connect_autoscaler.core.plan import plan
 from connect_autoscaler.core.pools import OWNER_REFERENCES
@@ -36,16 +38,16 @@ from connect_autoscaler.core.release_keeper import ReleaseKeeper
 from connect_autoscaler.core.release_model import JobsView, ReleaseView
 from connect_autoscaler.core.release_plan import opponent
 from connect_autoscaler.core.requests import requested_at
-from connect_autoscaler.nodepools.claims import NodeClaim
 from connect_autoscaler.nodepools.health import picked_up_by
 from connect_autoscaler.nodepools.ownership import Peer
-from connect_autoscaler.nodepools.render import render
 from connect_autoscaler.placement.scene import Scene
 
 log = logging.getLogger(__name__)
 
 _HOLD: Final = timedelta(seconds=2)
 """How long a status that is about to change again may wait; transitions that are final are written at once."""
+_HOLD_URGENT: Final = timedelta(seconds=1.5)
+"""The same for these after a burst of others: what somebody has changed is told within two seconds."""
 _HOLD_FIGURES: Final = timedelta(seconds=30)
 """The same for figures that move with every content job."""
 _BURST: Final = 5
@@ -56,6 +58,8 @@ _LATER: Final = 10.0
 _USER: Final = 60.0
 """Seconds between attempts at something that the API server refused; an event or a change tries it sooner."""
 _JITTER: Final = 0.1
+_JUMP: Final = 10.0
+"""Seconds by which a wall clock and a steady one may part between two passes; a host that sleeps parts them, too."""
 _NOTHING_DUE: Final = 3600.0
 
 
@@ -77,15 +81,17 @@ class Worker:
         self._keeper = ReleaseKeeper(context.kube, context.tools, context.clock, self.wake, self._tell)
         self._placement = PlacementReader(context.kube, context.clock, self.wake)
         self._jobs = JobsKeeper(context.kube, context.clock, self.wake, self._tell)
-        self._actor = Actor(context.kube, context.wrote, self._keeper.forget, self._keeper.publish)
+        self._actor = Actor(
+            context.kube, context.wrote, self._keeper.forget, self._keeper.publish, self._keeper.withdraw
+        )
         self._woken = asyncio.Event()
-        self._deadline: datetime | None = context.clock()
+        self._deadline = self._quiet_until = time.monotonic()  # a wall clock that is put back would hold all up
+        self._clocks = context.clock(), time.monotonic()
         self._handled: tuple[int, str | None] | None = None
         self._draft: ProfileStatus | None = None
         self._pending: datetime | None = None
         self._disruptive: list[datetime] = []
-        self._failures = 0
-        self._quiet_until = context.clock()
+        self._failures, self._result = 0, metrics.SUCCESS
         self._written: deque[datetime] = deque(maxlen=_BURST)
         self.task = asyncio.create_task(self._run(), name=f"profile {profile.name}")
 
@@ -93,7 +99,7 @@ class Worker:
         """Have a pass soon."""
         if not self._woken.is_set():
             self._woken.set()
-            self._deadline = min(self._deadline or self._context.clock(), self._context.clock())
+            self._deadline = min(self._deadline, time.monotonic())
 
     async def end(self, grace: float = 0) -> None:
         """End the loop; an upgrade under way may finish within the grace (seconds), then it is rolled back."""
@@ -117,7 +123,7 @@ class Worker:
     @property
     def overdue(self) -> timedelta:
         """How long ago a pass should have begun, or began and has not finished."""
-        return max(self._context.clock() - self._deadline, timedelta()) if self._deadline else timedelta()
+        return timedelta(seconds=max(time.monotonic() - self._deadline, 0.0))
 
     async def _run(self) -> None:
         delay = 0.0
@@ -127,8 +133,9 @@ class Worker:
                     await self._woken.wait()
             except TimeoutError:
                 pass
-            await asyncio.sleep((self._quiet_until - self._context.clock()).total_seconds())
+            await asyncio.sleep(self._quiet_until - time.monotonic())
             self._woken.clear()
+            began, self._result = time.monotonic(), metrics.SUCCESS
             try:
                 delay = await self._pass()
             except KubeError as error:
@@ -136,50 +143,78 @@ class Worker:
                 log.warning("profile %s: %s; trying again in %.1f s", self._name, error, delay)
             except Exception:
                 # The last line of defence: a fault of ours costs a delay, never the worker.
-                delay = self._back_off()
+                delay, self._result = self._back_off(), metrics.FAULT
                 log.exception("profile %s: pass failed; trying again in %.1f s", self._name, delay)
                 await self._confess()
-            self._deadline = self._context.clock() + timedelta(seconds=delay)
+            self._context.metrics.reconciled(self._uid, self._result, time.monotonic() - began)
+            self._deadline = time.monotonic() + delay
 
     async def _pass(self) -> float:
         """Gather, plan, act, report. Gives the seconds until the next pass is due."""
         now = self._context.clock()
+        self._note_jump(now)
         profile = self._context.profiles.get(self._name)
         if profile is None or profile.uid != self._uid:
             return _NOTHING_DUE
+        async with self._context.turns:
+            status, due, announced = await self._reconcile(profile, now)
+        await self._context.kube.calm()
+        wait = await self._publish(profile, status, now) if status else _NOTHING_DUE
+        return 0.0 if announced and self._draft is None else min(due, wait)
+
+    async def _reconcile(self, profile: Profile, now: datetime) -> tuple[ProfileStatus | None, float, bool]:
+        """Gather, plan, act.
+
+        Returns:
+            The status to report, the seconds until the next pass is due, and whether that has to come at once, since
+            something waits only for being announced in status.
+        """
         self._note_request(profile)
         try:
             snapshot = await self._gather(profile, now)
         except KubeError as error:
             if error.retry is Retry.SOON:
                 raise
-            await self._publish(profile, report.stopped(profile, [_problem(error)], now), now)
-            return self._retry(error)
+            return report.stopped(profile, [_problem(error)], now), self._retry(error), False
         decided = plan(snapshot, now)
         if decided.finished:
-            return _NOTHING_DUE
+            return None, _NOTHING_DUE, False
         if decided.release and decided.release.work and snapshot.release and not self._ending:
             snapshot = self._begin(decided.release.work, snapshot, snapshot.release)
             # With the upgrade begun what waits has another digest; what was approved with it is done all the same.
             decided = replace(plan(snapshot, now), actions=decided.actions, pools=decided.pools)
         outcome = await self._actor.act(decided, now)
-        await self._context.kube.calm()
         if not outcome.failed:
             self._failures = 0
+        self._context.metrics.acted(snapshot, decided, outcome, now, self._context.clock())
         self._remember(decided, outcome, now)
         self._context.recorder.post(profile, corrections(outcome))
-        wait = _NOTHING_DUE
-        if status := _status(snapshot, decided, outcome, now):
-            wait = await self._publish(profile, status, now)
-        if self._draft is None and any(reason is Reason.ANNOUNCED for _, reason in decided.deferred):
-            return 0.0
-        return min(self._next(profile, decided, outcome, now), wait)
+        announced = any(reason is Reason.ANNOUNCED for _, reason in decided.deferred)
+        return _status(snapshot, decided, outcome, now), self._next(profile, decided, outcome, now), announced
 
     def _begin(self, action: Action, snapshot: Snapshot, view: ReleaseView) -> Snapshot:
         """Begin long work on the release, and see it under way."""
         corrects = opponent(view, view.facts) if action.drift and view.facts else None
-        self._keeper.begin(action, snapshot.profile, *_bodies(snapshot), view, corrects)
+        servers, content = bodies(snapshot)
+        allowed = partial(self._may_begin, action, snapshot)
+        self._keeper.begin(action, snapshot.profile, servers, content, view, corrects, allowed)
         return replace(snapshot, release=replace(view, work=self._keeper.work))
+
+    def _may_begin(self, action: Action, snapshot: Snapshot) -> bool:
+        """Whether long work that was decided on would be decided on now: gates close, people change their minds."""
+        profile = self._context.profiles.get(self._name)
+        if self._ending or profile is None or snapshot.release is None:
+            return False
+        if (profile.uid, profile.generation) != (self._uid, snapshot.profile.generation):
+            return False
+        # What was announced for it stands no more in status, since it is said to be under way.
+        profile = replace(profile, status=snapshot.profile.status)
+        view = busy(self._keeper.with_content(snapshot.release), snapshot.jobs)
+        peers = tuple(Peer.of(p) for p in self._context.profiles.by(EVERY).values() if p.uid != profile.uid)
+        now = self._context.clock()
+        decided = plan(replace(snapshot, profile=profile, peers=peers, release=view), now).release
+        work = decided.work if decided else None
+        return work is not None and (work.verb, work.digest) == (action.verb, action.digest)
 
     async def _confess(self) -> None:
         """Say in status that the operator itself is at fault; best effort."""
@@ -195,13 +230,25 @@ class Worker:
         key = (profile.generation, requested_at(profile))
         if self._handled != key:
             if self._handled is not None:
-                self._fights.reset()
-                self._actor.forget_refusals()
-                self._keeper.refresh()
-                self._placement.refresh()
-                self._context.lookups.forget()
+                self._begin_afresh()
             self._claims_changed(profile)
             self._handled = key
+
+    def _note_jump(self, now: datetime) -> None:
+        """When the wall clock was put on or back, no time that was remembered by it means anything any more."""
+        (wall, steady), self._clocks = self._clocks, (now, time.monotonic())
+        if abs((now - wall).total_seconds() - (self._clocks[1] - steady)) > _JUMP:
+            log.warning("profile %s: the clock has jumped to %s; waits begin afresh", self._name, now.isoformat())
+            self._pending = None
+            self._written.clear()
+            self._begin_afresh()
+
+    def _begin_afresh(self) -> None:
+        self._fights.reset()
+        self._actor.forget_refusals()
+        self._keeper.refresh()
+        self._placement.refresh()
+        self._context.lookups.forget()
 
     async def _gather(self, profile: Profile, now: datetime) -> Snapshot:
         context = self._context
@@ -228,9 +275,12 @@ class Worker:
         if profile.deleting and not self._keeper.work and not wants_restore(snapshot):
             return snapshot
         if profile.claimed_release is None:
-            await self._let_release_be()
+            # An upgrade that was begun is brought to its end: that costs less than to turn back.
+            if not (self._keeper.work and self._keeper.work.writes):
+                await self._let_release_be()
             return snapshot
-        view = await self._keeper.look(profile, *_bodies(snapshot), wanted=not profile.deleting)
+        contested = any(rival.release == me.release for rival in rivals)
+        view = await self._keeper.look(profile, *bodies(snapshot), wanted=not profile.deleting, contested=contested)
         snapshot = replace(snapshot, release=view)
         if profile.deleting:
             self._placement.close()
@@ -241,7 +291,7 @@ class Worker:
         differs = view.facts.changes or view.live or (view.export is not None and not view.exported)
         pending = bool(differs) and profile.spec.disruptions.when is When.WHEN_IDLE
         jobs = self._jobs.look(profile, view, self._keeper.store, pending=pending)
-        scene = await self._placement.look(profile, view, *_live(snapshot))
+        scene = await self._placement.look(profile, view, *live(snapshot))
         self._known = jobs, scene
         return replace(snapshot, release=busy(view, jobs), jobs=jobs, scene=scene)
 
@@ -268,9 +318,11 @@ class Worker:
             self._draft = self._pending = None
             return _NOTHING_DUE
         self._pending = self._pending or now
-        due = self._pending + (_HOLD_FIGURES if report.only_figures(profile.status, status) else _HOLD)
+        urgent = report.urgent(profile.status, status)
+        held = _HOLD_FIGURES if report.only_figures(profile.status, status) else _HOLD
+        due = self._pending + (_HOLD_URGENT if urgent else held)
         calm = len(self._written) < _BURST or now - self._written[0] > _BURST * _HOLD
-        if now < due and not (calm and report.urgent(profile.status, status)):
+        if now < due and not (calm and urgent):
             return (due - now).total_seconds()
         await self._context.write_status(profile, status)
         self._written.append(now)
@@ -297,6 +349,7 @@ class Worker:
 
     def _retry(self, error: KubeError) -> float:
         """Seconds to wait after an error, by its kind; never less than the API server asked for."""
+        self._result = metrics.ERROR
         match error.retry:
             case Retry.SOON:
                 delay = self._back_off()
@@ -306,7 +359,7 @@ class Worker:
                 delay = _USER
         delay = max(delay, error.retry_after or 0.0)
         if error.reason in {Reason.THROTTLED, Reason.API_UNAVAILABLE}:
-            self._quiet_until = self._context.clock() + timedelta(seconds=delay)
+            self._quiet_until = time.monotonic() + delay
         return delay
 
     def _back_off(self) -> float:
@@ -320,31 +373,10 @@ def _status(snapshot: Snapshot, decided: Plan, outcome: Outcome, now: datetime) 
     if not snapshot.profile.deleting:
         return report.status(snapshot, decided, outcome, now)
     if outcome.failed:
-        return report.stopped(snapshot.profile, [_problem(error) for _, error in outcome.failed], now)
+        ours = all(action.verb in OF_RELEASE for action, _ in outcome.failed)
+        kind = ConditionType.RELEASE_CONFIGURED if ours else ConditionType.NODE_POOLS_READY
+        return report.stopped(snapshot.profile, [_problem(error) for _, error in outcome.failed], now, kind)
     return report.parting(snapshot, decided, now) if decided.release else None
-
-
-def _bodies(snapshot: Snapshot) -> tuple[list[Json], list[Json]]:
-    """The NodePools of servers and of content: as they are to be, or, if others manage them, as they are."""
-    found: dict[Role, list[Json]] = {Role.SERVER: [], Role.CONTENT: []}
-    for pool in snapshot.profile.pools:
-        live = snapshot.pools.get(pool.name)
-        if pool.managed and snapshot.karpenter:
-            found[pool.role].append(render(snapshot.profile, pool, snapshot.karpenter))
-        elif live is not None:
-            found[pool.role].append(live)
-    return found[Role.SERVER], found[Role.CONTENT]
-
-
-def _live(snapshot: Snapshot) -> tuple[list[Json], list[Json], list[NodeClaim], list[NodeClaim]]:
-    """The live NodePools of servers and of content, and the NodeClaims of each."""
-    pools: dict[Role, list[Json]] = {Role.SERVER: [], Role.CONTENT: []}
-    claims: dict[Role, list[NodeClaim]] = {Role.SERVER: [], Role.CONTENT: []}
-    for pool in snapshot.profile.pools:
-        if (live := snapshot.pools.get(pool.name)) is not None:
-            pools[pool.role].append(live)
-        claims[pool.role] += snapshot.claims.get(pool.name, ())
-    return pools[Role.SERVER], pools[Role.CONTENT], claims[Role.SERVER], claims[Role.CONTENT]
 
 
 def _problem(error: KubeError) -> Problem:

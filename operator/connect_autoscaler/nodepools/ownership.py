@@ -1,8 +1,9 @@
 """Whose a NodePool is, and which of two profiles may have it.
 
 Rules (design: "an object that this profile does not own is never written"): the marks are a label with the profile's
-name and an annotation with its uid. A pool and a placement value are claimed once: who holds the live mark keeps it,
-else the older profile, else the first name. A mark with our name whose uid belongs to no living profile is ours.
+name and an annotation with its uid. A pool, a placement value and a release are claimed once: who holds the live mark
+keeps it, else the older profile, else the first name. A mark with our name whose uid belongs to no living profile is
+ours.
 """
 
 from collections.abc import Iterable, Mapping
@@ -86,17 +87,24 @@ def contested_placement(me: Peer, peers: Iterable[Peer], pools: Iterable[Mapping
     return _winner(me, rivals, _holders(pools, everyone) if rivals else frozenset())
 
 
-def contested_release(me: Peer, peers: Iterable[Peer]) -> Peer | None:
-    """The profile that has the better claim to my release, if any: the older one, else the first name."""
-    rivals = [peer for peer in peers if me.release is not None and peer.release == me.release]
-    return _winner(me, rivals, frozenset())
+def contested_release(me: Peer, peers: Iterable[Peer], marks: Iterable[Mapping[str, Any]] = ()) -> Peer | None:
+    """The profile that has the better claim to my release, if any.
+
+    Args:
+        me: The profile that asks.
+        peers: All other profiles.
+        marks: The Secrets in which profiles remember what they took over in the release's namespace.
+    """
+    everyone = (me, *peers)
+    rivals = [peer for peer in everyone[1:] if me.release is not None and peer.release == me.release]
+    return _winner(me, rivals, _holders(marks, everyone) if rivals else frozenset())
 
 
-def _holders(pools: Iterable[Mapping[str, Any]], everyone: Iterable[Peer]) -> frozenset[str]:
-    """Uids of the profiles whose mark a pool carries; a mark with a dead uid is held by its name."""
+def _holders(marked: Iterable[Mapping[str, Any]], everyone: Iterable[Peer]) -> frozenset[str]:
+    """Uids of the profiles whose mark an object carries; a mark with a dead uid is held by its name."""
     by_uid = {peer.uid: peer.uid for peer in everyone}
     by_name = {peer.name: peer.uid for peer in everyone}
-    marks = map(mark, pools)
+    marks = map(mark, marked)
     return frozenset(by_uid.get(uid or "") or by_name.get(name or "", "") for name, uid in marks)
 
 

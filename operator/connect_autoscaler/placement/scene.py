@@ -75,6 +75,8 @@ class Survey:
     """What is looked up now and then, since nobody would want to watch it."""
 
     guests: tuple[Guest, ...] = ()
+    nodes: frozenset[str] = frozenset()
+    """Nodes whose guests these are."""
     budgets: tuple[Json, ...] = ()
     """PodDisruptionBudgets of the release's namespace."""
     daemons: tuple[Json, ...] = ()
@@ -129,3 +131,12 @@ class Scene:
         guests = self.survey.guests if self.survey else ()
         strangers = (guest for guest in guests if not guest.daemon and guest.uid not in own)
         return tuple(sorted(strangers, key=lambda guest: (guest.namespace, guest.name)))
+
+    def empty(self, claims: Sequence[NodeClaim]) -> int | None:
+        """How many nodes of NodeClaims have no pod but those of DaemonSets, as of the last survey; None: not known."""
+        if self.survey is None or not self.survey.complete:
+            return None
+        taken = {pod.node for pod in (*self.running_servers, *self.running_content)}
+        taken |= {guest.node for guest in self.foreign}
+        nodes = {claim.node for claim in claims if not claim.deleting}
+        return len((nodes & self.survey.nodes) - taken)

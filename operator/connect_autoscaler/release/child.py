@@ -26,6 +26,7 @@ _REAPED: Final = 5.0
 _PR_SET_PDEATHSIG: Final = 1  # linux/prctl.h
 # Loaded here, since little is safe between fork and exec; one that keeps the GIL, for the same reason.
 _LIBC: Final = ctypes.PyDLL(None) if sys.platform == "linux" else None
+_running: Final[set[int]] = set()
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +54,13 @@ async def run(
     inherited: Sequence[int] = (),
     grace: float,
     interruptible: bool = True,
+    orphaned: signal.Signals = signal.SIGKILL,
 ) -> Ended:
     """Run a program to its end, in a process group of its own.
 
     If the task is cancelled, the program gets SIGTERM and this waits for its end, however often the task is cancelled
     meanwhile; after the grace its whole group gets SIGKILL. Then the cancellation goes on. On Linux the program gets
-    SIGTERM also when the thread that started it ends, with this process or before.
+    a signal also when the thread that started it ends, with this process or before.
 
     Args:
         command: The program and its arguments.
@@ -69,6 +71,7 @@ async def run(
         inherited: File descriptors that stay open for it.
         grace: Seconds.
         interruptible: Whether it ends in good order by SIGTERM; if not, the grace is all that it gets.
+        orphaned: What it gets when this process ends without it.
 
     Raises:
         OSError: If it cannot be started.
@@ -87,9 +90,10 @@ async def run(
             cwd=cwd,
             pass_fds=inherited,
             start_new_session=True,
-            preexec_fn=_die_with(os.getpid()),
+            preexec_fn=_die_with(os.getpid(), orphaned),
         )
         pid = transport.get_pid()
+        _running.add(pid)
         try:
             await asyncio.wait({child.exited})
         except asyncio.CancelledError:
@@ -99,9 +103,16 @@ async def run(
             raise
         finally:
             _signal(os.killpg, pid, signal.SIGKILL)
+            _running.discard(pid)
             await _patiently(child.exited, _REAPED)
             transport.close()
         return Ended(child.exited.result(), _read(said, stdout), _read(complaints, _STDERR_KEPT))
+
+
+def kill_all() -> None:
+    """End every program that runs, and whom it started, without a chance to do anything more."""
+    for pid in tuple(_running):
+        _signal(os.killpg, pid, signal.SIGKILL)
 
 
 @contextlib.contextmanager
@@ -161,15 +172,15 @@ def _signal(send: Callable[[int, int], None], pid: int, number: signal.Signals) 
         send(pid, number)
 
 
-def _die_with(parent: int) -> Callable[[], None] | None:
-    """Return what the child does first: have the kernel send SIGTERM as soon as its parent is no more."""
+def _die_with(parent: int, orphaned: signal.Signals) -> Callable[[], None] | None:
+    """Return what the child does first: have the kernel send a signal as soon as its parent is no more."""
     if _LIBC is None:
         return None
     prctl = _LIBC.prctl
 
     def ask() -> None:
-        prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        prctl(_PR_SET_PDEATHSIG, orphaned)
         if os.getppid() != parent:  # it died before
-            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), orphaned)
 
     return ask

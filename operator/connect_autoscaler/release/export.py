@@ -1,11 +1,12 @@
 """The overlay for releases that others write: a ConfigMap that their tool takes values from. Pure."""
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from connect_autoscaler.api.names import FIELD_MANAGER, LABEL_MANAGED_BY, LABEL_PROFILE
-from connect_autoscaler.api.pointers import pointer
+from connect_autoscaler.api.pointers import parts, pointer
 from connect_autoscaler.api.spec import ReleaseManager
 from connect_autoscaler.release.lists import LISTS, elements
 from connect_autoscaler.release.owners import Owner
@@ -83,6 +84,38 @@ def shadows(helm_release: Mapping[str, Any], overlay: Mapping[str, Any], path: P
     return found
 
 
+def overridden(helm_release: Mapping[str, Any], profile: str, lacking: Iterable[str]) -> list[str]:
+    """Values that a release lacks although it takes the profile's ConfigMap, since other sources may win over it.
+
+    A source with a targetPath wins over all values there, and every source over those before it. What they hold is not
+    looked at, so they count where a value is lacking.
+
+    Args:
+        helm_release: The HelmRelease.
+        profile: Name of the profile.
+        lacking: Pointers of the values.
+    """
+    sources = get(helm_release, ("spec", "valuesFrom")) or ()
+    targets = [_target(each["targetPath"]) for each in sources if each.get("targetPath")]
+    whole = [_is_ours(each, profile) for each in sources if not each.get("targetPath")]
+    followed = True in whole and not whole[-1]
+    return [name for name in lacking if followed or any(_overlap(parts(name.partition("[")[0]), t) for t in targets)]
+
+
+def _target(text: str) -> Path:
+    r"""Read Flux's targetPath, which has the form of ``helm --set``: ``a.b[0].c``, a dot in a name as ``\.``."""
+    return tuple(name.replace("\\.", ".") for name in re.split(r"(?<!\\)\.", text.partition("[")[0]))
+
+
+def _overlap(one: Path, other: Path) -> bool:
+    length = min(len(one), len(other))
+    return one[:length] == other[:length]
+
+
+def _is_ours(source: Mapping[str, Any], profile: str) -> bool:
+    return source.get("kind") == "ConfigMap" and source.get("name") == name_of(profile)
+
+
 def _serves(path: Path, have: Any, want: Any) -> bool:
     """Whether a value does what the overlay needs: a list may hold more."""
     if path not in LISTS:
@@ -93,4 +126,4 @@ def _serves(path: Path, have: Any, want: Any) -> bool:
 def refers(helm_release: Mapping[str, Any], profile: str) -> bool:
     """Whether a HelmRelease takes values from the profile's ConfigMap."""
     sources = get(helm_release, ("spec", "valuesFrom")) or ()
-    return any(each.get("kind") == "ConfigMap" and each.get("name") == name_of(profile) for each in sources)
+    return any(_is_ours(each, profile) for each in sources)

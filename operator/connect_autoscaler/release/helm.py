@@ -8,6 +8,7 @@ a dry run. That a call succeeded or failed is only what helm says: the release's
 import asyncio
 import json
 import os
+import signal
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,8 +20,9 @@ from connect_autoscaler.api.conditions import Reason
 from connect_autoscaler.release import child
 from connect_autoscaler.release.helm_errors import HelmError, classify, classify_pull
 from connect_autoscaler.release.history import LABEL_ATTEMPT
+from connect_autoscaler.release.observed import Observer, observed
 
-__all__ = ["Access", "Helm", "HelmError", "Target", "classify"]
+__all__ = ["Access", "Helm", "HelmError", "Target", "classify", "longest"]
 
 _MANIFEST_LIMIT: Final = 64 * 2**20
 """Bytes of a dry run's answer: chart, values and manifest; a release Secret has at most 1 MiB, compressed."""
@@ -75,13 +77,20 @@ class Helm:
         binary: A path, or a name to be found on the PATH.
         home: A private directory that helm may write to: caches of indexes and charts, never anything of a release.
         grace: Seconds that a cancelled call has to end in good order.
+        orphaned: What helm gets when this process ends without it.
+
+    Attributes:
+        observe: Told of each call.
     """
 
-    def __init__(self, binary: str, home: Path, *, grace: float = 30) -> None:
+    def __init__(
+        self, binary: str, home: Path, *, grace: float = 30, orphaned: signal.Signals = signal.SIGKILL
+    ) -> None:
         self.home: Final = home.resolve()
         # Helm runs in its home: what is relative here would be something else there.
         self._binary: Final = str(Path(binary).absolute()) if os.sep in binary else binary
-        self._grace = grace
+        self._grace, self._orphaned = grace, orphaned
+        self.observe: Observer = lambda *_: None
 
     async def version(self) -> str:
         """Return helm's version, such as ``v4.3.1``.
@@ -96,6 +105,7 @@ class Helm:
             raise HelmError(Reason.HELM_NOT_FOUND, f"{self._binary} is not helm 4: it says {said}")
         return version
 
+    @observed("render")
     async def render(self, target: Target, access: Access, chart: Path, values: Mapping[str, Any]) -> str:
         """Return the manifest that an upgrade would have; nothing is written, conflicts of field managers are not seen.
 
@@ -115,6 +125,7 @@ class Helm:
             # No cause: its text would quote the answer.
             raise HelmError(Reason.HELM_FAILED, "The answer of a dry run of helm is unreadable") from None
 
+    @observed("upgrade")
     async def upgrade(
         self,
         target: Target,
@@ -147,8 +158,9 @@ class Helm:
         options = ["--wait=watcher", "--rollback-on-failure", f"--timeout={timeout}", f"--history-max={history_max}"]
         options += [f"--labels={LABEL_ATTEMPT}={attempt}", f"--description={description}", "--output=json"]
         options += ["--force-conflicts"] if force_conflicts else []
-        await self._call([*_upgrade(target, chart), *options], access, values, limit=_limit(timeout))
+        await self._call([*_upgrade(target, chart), *options], access, values, limit=longest(timeout))
 
+    @observed("rollback")
     async def rollback(
         self,
         target: Target,
@@ -165,8 +177,9 @@ class Helm:
         """
         options = ["--wait=watcher", f"--timeout={timeout}", f"--history-max={history_max}"]
         command = ["rollback", target.name, str(revision), f"--namespace={target.namespace}", *options]
-        await self._call(command, access, None, limit=_limit(timeout), interruptible=False)
+        await self._call(command, access, None, limit=longest(timeout), interruptible=False)
 
+    @observed("pull")
     async def pull(self, arguments: Sequence[str], *, inherited: Sequence[int] = ()) -> None:
         """Run a command that needs a chart's source and no cluster: ``pull`` or ``repo update``.
 
@@ -228,6 +241,7 @@ class Helm:
                     inherited=inherited,
                     grace=self._grace,
                     interruptible=interruptible,
+                    orphaned=self._orphaned,
                 )
         except TimeoutError:
             raise HelmError(Reason.TIMEOUT, f"helm did not end within {limit:g} s", passing=True) from None
@@ -257,8 +271,12 @@ def _upgrade(target: Target, chart: Path) -> list[str]:
     return ["upgrade", target.name, path, f"--namespace={target.namespace}", "--reset-values", "--values=-"]
 
 
-def _limit(timeout: str) -> float:
-    """Seconds after which helm hangs: it may wait for the upgrade, and again for the rollback."""
+def longest(timeout: str) -> float:
+    """Seconds after which helm hangs and is ended: it may wait for the upgrade, and again for the rollback.
+
+    Args:
+        timeout: Helm's own, a Go duration.
+    """
     return float(2 * durationpy.from_str(timeout).total_seconds() + _OVERHEAD)
 
 

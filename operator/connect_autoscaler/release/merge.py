@@ -199,9 +199,11 @@ class _Merge:
         for item in want:
             if any(kind.serves(each, item) for each in made):
                 continue
-            at = next((i for i, each in enumerate(made) if kind.key(each) == kind.key(item)), None)
-            change = Change(pointer(path) + kind.name(item), item, None if at is None else made[at])
             earlier = _find(kind, ours, item)
+            alike = [i for i, each in enumerate(made) if kind.key(each) == kind.key(item)]
+            # Of several with one key ours of earlier is the one to replace.
+            at = next((i for i in alike if earlier is not None and same(made[i], earlier)), next(iter(alike), None))
+            change = Change(pointer(path) + kind.name(item), item, None if at is None else made[at])
             if at is None:
                 made.append(deepcopy(item))
                 self._changes.append(change)
@@ -224,12 +226,13 @@ def _without(
     """Take out what we added, and put back what it had replaced: the list then, and each of ours with the user's."""
     made, found = list(items), []
     for item in ours:
-        at = next((i for i, each in enumerate(made) if kind.key(each) == kind.key(item)), None)
+        at = next((i for i, each in enumerate(made) if kind.key(each) == kind.key(item) and same(each, item)), None)
         user = _find(kind, theirs, item)
-        if at is None or not same(made[at], item) or (user is not None and same(user, item)):
+        if at is None or any(same(each, item) for each in theirs):
             continue
         found.append((made[at], user))
-        made[at : at + 1] = [] if user is None else [deepcopy(user)]
+        there = user is None or any(same(each, user) for each in (*made[:at], *made[at + 1 :]))
+        made[at : at + 1] = [] if there else [deepcopy(user)]
     return made, found
 
 

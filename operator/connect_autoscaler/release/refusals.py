@@ -11,12 +11,13 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from connect_autoscaler.api.conditions import Problem, Reason
+from connect_autoscaler.api.pointers import parts, pointer
 from connect_autoscaler.release.affinity import contradictions
 from connect_autoscaler.release.history import Revision
 from connect_autoscaler.release.lists import JOB_BASE, JOB_POD
 from connect_autoscaler.release.merge import Merged
 from connect_autoscaler.release.overlay import BACKEND, JOB_SELECTOR, SERVER_SELECTOR
-from connect_autoscaler.release.values import Json, effective, get, same
+from connect_autoscaler.release.values import Json, Path, effective, get, has, same
 
 CHART: Final = "rstudio-connect"
 _OLDEST_CHART: Final = (0, 9, 0)
@@ -124,6 +125,29 @@ def _forms(subject: Subject) -> Iterator[Problem]:
         yield Problem(Reason.INVALID_VALUES, f"Value {wrong} of the release has a form that the chart cannot use")
 
 
+def _revived(subject: Subject) -> Iterator[Problem]:
+    """A null takes a whole map of the chart's defaults away; a map in its place would bring most of it back."""
+    for change in subject.merged.changes:
+        path = parts(change.pointer.partition("[")[0])
+        for depth in range(1, len(path)):
+            above, below = path[:depth], get(subject.revision.defaults, path[:depth])
+            nulled = has(subject.revision.config, above) and get(subject.revision.config, above) is None
+            if nulled and isinstance(below, Mapping) and _beside(below, path[depth:]):
+                yield Problem(
+                    Reason.INVALID_VALUES,
+                    f"Value {pointer(above)} of the release is null, and the overlay would bring back the chart's "
+                    "defaults that it takes away; set to null, one by one, those below it that are not wanted",
+                )
+
+
+def _beside(defaults: Mapping[str, Any], path: Path) -> bool:
+    """Whether a map of defaults holds anything but what a path leads to."""
+    if any(value not in (None, {}, []) for key, value in defaults.items() if key != path[0]):
+        return True
+    below = defaults.get(path[0])
+    return isinstance(below, Mapping) and len(path) > 1 and _beside(below, path[1:])
+
+
 def _selectors(subject: Subject) -> Iterator[Problem]:
     for refused in subject.merged.refused:
         yield Problem(
@@ -176,6 +200,7 @@ _POLICIES: Final[tuple[Callable[[Subject], Iterator[Problem]], ...]] = (
     _connect,
     _storage,
     _forms,
+    _revived,
     _selectors,
     _affinity,
     _rollout,

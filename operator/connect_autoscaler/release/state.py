@@ -52,6 +52,8 @@ class Record:
     """Why it failed; None: it is under way or succeeded."""
     message: str = ""
     finished: bool = False
+    timeout: str = ""
+    """Helm's own, a Go duration; empty: not known."""
 
 
 @dataclass(frozen=True)
