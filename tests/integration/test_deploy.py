@@ -1,6 +1,7 @@
 """What `kubectl apply -k deploy` does, said by kubectl and a real API server."""
 
 import os
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,11 @@ import yaml
 from connect_autoscaler import __version__
 from connect_autoscaler.__main__ import run_operator
 from harness import DEPLOY, NAMESPACE, NODE_POOLS, Json, kustomize, unique
+from integration.deploying import PROMETHEUS_OPERATOR
 from sandbox import Cluster, eventually
 
 COMPONENTS = sorted(path.name for path in (DEPLOY / "components").iterdir())
+OVERLAYS = sorted((DEPLOY / "overlays").iterdir())
 SAMPLES = sorted((DEPLOY / "samples").glob("*.yaml"))
 
 
@@ -44,8 +47,9 @@ def pod(deployment: Json) -> Json:
 
 def with_component(cluster: Cluster, component: str, scratch: Path) -> list[Json]:
     """Build what users write: a kustomization of their own, elsewhere, with one component."""
-    there = {name: os.path.relpath(DEPLOY / name, scratch) for name in ("", f"components/{component}")}
-    kustomization = {"resources": [there[""]], "components": [there[f"components/{component}"]]}
+    base = "overlays/observe-only" if component == "enforcement" else ""
+    there = {name: os.path.relpath(DEPLOY / name, scratch) for name in (base, f"components/{component}")}
+    kustomization = {"resources": [there[base]], "components": [there[f"components/{component}"]]}
     (scratch / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
     return kustomize(cluster, scratch)
 
@@ -60,13 +64,15 @@ def admitted(cluster: Cluster, pod: Json) -> requests.Response:
 def test_everything_is_there(deployed: list[Json]) -> None:
     kinds = [each["kind"] for each in deployed]
     assert sorted(kinds) == [
-        *["ClusterRole"] * 2,
+        *["ClusterRole"] * 3,
         *["ClusterRoleBinding"] * 2,
         "CustomResourceDefinition",
         "Deployment",
         "Namespace",
+        "NetworkPolicy",
         *["Role"] * 2,
         *["RoleBinding"] * 2,
+        "Service",
         "ServiceAccount",
     ]
     name = "app.kubernetes.io/name"
@@ -83,8 +89,10 @@ def test_kubectl_applies_it(api_cluster: Cluster, deployed: list[Json]) -> None:
 
 @pytest.mark.parametrize("component", COMPONENTS)
 def test_components_apply(api_cluster: Cluster, deployed: list[Json], component: str, tmp_path: Path) -> None:
+    api_cluster.apply(*PROMETHEUS_OPERATOR)
     built = with_component(api_cluster, component, tmp_path)
-    assert len(built) > len(deployed)
+    assert built != kustomize(api_cluster, DEPLOY / "overlays/observe-only")
+    assert len(built) >= len(deployed)
     applied = api_cluster.kubectl("apply", "--dry-run=server", "-k", tmp_path)
     assert applied.returncode == 0, applied.stderr
 
@@ -112,8 +120,8 @@ def test_the_container_needs_nothing_and_promises_its_needs(deployment: Json, po
     (container,) = pod["spec"]["containers"]
     assert container["securityContext"]["readOnlyRootFilesystem"]
     assert container["image"] == f"connect-autoscaler:{__version__}"
-    assert set(container["resources"]["requests"]) == {"cpu", "memory"}
-    assert set(container["resources"]["limits"]) == {"memory"}
+    for kind in ("requests", "limits"):
+        assert set(container["resources"][kind]) == {"cpu", "ephemeral-storage", "memory"}
     assert pod["spec"]["securityContext"]["runAsUser"] == 65532
     assert deployment["spec"]["selector"]["matchLabels"].items() <= pod["metadata"]["labels"].items()
 
@@ -121,6 +129,21 @@ def test_the_container_needs_nothing_and_promises_its_needs(deployment: Json, po
 def test_two_copies_never_run(deployment: Json) -> None:
     assert deployment["spec"]["replicas"] == 1
     assert deployment["spec"]["strategy"]["type"] == "Recreate"
+
+
+def test_two_replicas_elect_one(api_cluster: Cluster, tmp_path: Path) -> None:
+    built = with_component(api_cluster, "high-availability", tmp_path)
+    deployment = only(built, "Deployment")
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    assert container["args"] == ["run", "--leader-elect"]
+    assert deployment["spec"]["replicas"] == 2
+    assert deployment["spec"]["strategy"]["type"] == "Recreate"  # one without a Lease never beside one with it
+    labels = deployment["spec"]["template"]["metadata"]["labels"].items()
+    spread = deployment["spec"]["template"]["spec"]["topologySpreadConstraints"]
+    assert all(each["labelSelector"]["matchLabels"].items() <= labels for each in spread)
+    budget = only(built, "PodDisruptionBudget")["spec"]
+    assert budget["selector"]["matchLabels"].items() <= labels
+    assert budget["minAvailable"] == 1
 
 
 def test_it_never_runs_on_nodes_that_it_steers(pod: Json) -> None:
@@ -135,13 +158,40 @@ def test_variables_are_options_of_the_command_line(pod: Json) -> None:
     known = {name for option in run_operator.params for name in option.envvar or ()}
     assert {name for name in given if name.startswith("CONNECT_AUTOSCALER_")} <= known
     assert container["args"] == [run_operator.name]
-    (port,) = container["ports"]
-    assert given["CONNECT_AUTOSCALER_LIVENESS_PORT"]["value"] == str(port["containerPort"])
     probes = {container[kind]["httpGet"]["path"]: container[kind]["httpGet"]["port"] for kind in _PROBES}
-    assert probes == {"/healthz": port["name"], "/readyz": port["name"]}
+    assert probes == {"/healthz": "probes", "/readyz": "probes"}
 
 
 _PROBES = ("livenessProbe", "readinessProbe")
+
+
+def test_components_may_stand_where_every_node_is_karpenters(api_cluster: Cluster, tmp_path: Path) -> None:
+    deployment = only(with_component(api_cluster, "any-node", tmp_path), "Deployment")
+    affinity = deployment["spec"]["template"]["spec"]["affinity"]["nodeAffinity"]
+    (preferred,) = affinity.pop("preferredDuringSchedulingIgnoredDuringExecution")
+    assert affinity == {}
+    assert preferred["preference"]["matchExpressions"] == [{"key": "karpenter.sh/nodepool", "operator": "DoesNotExist"}]
+
+
+@pytest.mark.parametrize("directory", [DEPLOY, *OVERLAYS], ids=lambda path: path.name)
+def test_kube_score_finds_nothing_critical(api_cluster: Cluster, directory: Path) -> None:
+    built = yaml.safe_dump_all(kustomize(api_cluster, directory))
+    command = [
+        str(api_cluster.binary("kube-score")),
+        "score",
+        "--output-format",
+        "ci",
+        "--kubernetes-version",
+        "v1.36",
+        "-",
+    ]
+    scored = subprocess.run(command, input=built, capture_output=True, text=True, check=False)
+    assert scored.returncode == 0, scored.stdout + scored.stderr
+    verdicts = scored.stdout.splitlines()
+    assert any("apps/v1/Deployment" in line and line.startswith("[OK]") for line in verdicts)
+    assert [line for line in verdicts if line.startswith("[CRITICAL]")] == []
+    # Nor does it find nothing because it was told not to look.
+    assert "kube-score/ignore" not in built
 
 
 # The deletion guard
