@@ -14,6 +14,8 @@ from sandbox import eventually
 SAFE_AFTER: Final = timedelta(seconds=2)
 """Registered for longer than this, a NodeClaim is out of every cascade's reach: the product's promise."""
 _LAUNCH: Final = 120.0
+UNREGISTERED: Final = {"key": "karpenter.sh/unregistered", "operator": "Exists", "effect": "NoExecute"}
+"""For pods that nobody starts again: the scheduler, when it is late, binds them to a node that still has this taint."""
 POLL: Final = 0.25
 """Seconds between two looks; many tenants look at once."""
 
@@ -237,7 +239,7 @@ def pod(name: str, tenant: str, placement: str, *, cpu: str = "1", keep: bool = 
         "metadata": metadata,
         "spec": {
             "nodeSelector": {"workload": placement},
-            "tolerations": [{"key": "workload", "operator": "Exists"}],
+            "tolerations": [{"key": "workload", "operator": "Exists"}, UNREGISTERED],
             "affinity": {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [others]}},
             "containers": [{"name": "main", "image": "none", "resources": {"requests": {"cpu": cpu}}}],
         },

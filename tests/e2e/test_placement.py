@@ -1,20 +1,25 @@
 """The checks of placement on a whole cluster: each property is broken for real, and the right check says so in time."""
 
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager, contextmanager
 from typing import Any
 
 import pytest
 
-from harness import NODE_CLAIMS, NODES, Operator, Profile, Release, Workspace
+from harness import NODE_CLAIMS, NODE_POOLS, NODES, PROFILES, Json, Operator, Profile, Release, Timeline, Workspace
 from harness.releases import release_options
 from sandbox import Cluster, eventually
 
-SECONDS = 5
+SECONDS = 5.0
 """What a check may take from the event to the status."""
+SCALE_DOWN = 60.0
+"""What scale-down may take beyond consolidateAfter, which is a second here."""
 DO_NOT_DISRUPT = "karpenter.sh/do-not-disrupt"
 CONTENT = {"app.kubernetes.io/name": "rstudio_connect"}
+NODE_POOL = "karpenter.sh/nodepool"
+
+Breaks = Callable[..., AbstractAsyncContextManager[None]]
 
 
 @pytest.fixture(scope="module")
@@ -32,39 +37,88 @@ async def placed(release_cluster: Cluster) -> AsyncIterator[tuple[Profile, Relea
         yield profile, release
 
 
-async def test_an_annotation_that_goes(placed: tuple[Profile, Release]) -> None:
+@pytest.fixture
+def breaks(
+    placed: tuple[Profile, Release],
+    request: pytest.FixtureRequest,
+    record_testsuite_property: Callable[[str, object], None],
+) -> Breaks:
+    """What is done inside makes one check fail, and no other ever, and it does not take long: that is recorded."""
+    profile, release = placed
+
+    @asynccontextmanager
+    async def context(name: str, *words: str, within: float = SECONDS) -> AsyncIterator[None]:
+        async with Timeline(release.cluster, PROFILES) as profiles:
+            assert failed(profile.read()) == []
+            begun = time.perf_counter()
+            yield
+            event = await profiles.until(
+                lambda each: each.name == profile.name and bool(failed(each.object)), seconds=within + 30
+            )
+            assert failed(event.object) == [name]
+            assert all(word in check(event.object, name)["message"] for word in words), check(event.object, name)
+            record_testsuite_property(f"{request.node.name}: seconds to the verdict", round(event.at - begun, 2))
+            assert event.at - begun < within
+
+    return context
+
+
+async def test_an_annotation_that_goes(placed: tuple[Profile, Release], breaks: Breaks) -> None:
     profile, release = placed
     (server,) = release.servers()
-    annotate(release, server, None)
-    await fails(profile, "ServerProtected", server["metadata"]["name"])
+    async with breaks("ServerProtected", server["metadata"]["name"]):
+        annotate(release, server, None)
     await profile.condition_is("Ready", "False")
     annotate(release, server, "true")
     await passes(profile, "ServerProtected")
     await profile.ready()
 
 
-async def test_a_label_that_goes(placed: tuple[Profile, Release]) -> None:
+async def test_a_placement_label_that_goes(placed: tuple[Profile, Release], breaks: Breaks) -> None:
     profile, release = placed
     (server,) = release.servers()
     node = server["spec"]["nodeName"]
-    release.api.merge(NODES, node, {"metadata": {"labels": {"workload": None}}})
-    await fails(profile, "ServerOnServerPool", node)
-    value = profile.read()["spec"]["placement"]["server"]
-    release.api.merge(NODES, node, {"metadata": {"labels": {"workload": value}}})
+    async with breaks("ServerOnServerPool", node, "lacks label workload="):
+        label(release, node, "workload", None)
+    label(release, node, "workload", profile.read()["spec"]["placement"]["server"])
     await passes(profile, "ServerOnServerPool")
 
 
-async def test_content_among_the_servers(placed: tuple[Profile, Release]) -> None:
+async def test_a_node_of_another_pool(placed: tuple[Profile, Release], breaks: Breaks) -> None:
     profile, release = placed
     (server,) = release.servers()
-    with content(release, server["spec"]["nodeName"]) as name:
-        await fails(profile, "ContentOnContentPool", name)
+    node = server["spec"]["nodeName"]
+    async with breaks("ServerOnServerPool", f"runs on {node} of NodePool {profile.content}"):
+        label(release, node, NODE_POOL, profile.content)
+    label(release, node, NODE_POOL, profile.server)
+    await passes(profile, "ServerOnServerPool")
+
+
+async def test_a_pool_that_lets_nodes_go(placed: tuple[Profile, Release], breaks: Breaks) -> None:
+    """While nobody puts it right; else it is over before it is seen."""
+    profile, release = placed
+    profile.patch({"driftPolicy": {"nodePools": "Warn"}})
+    await profile.ready()
+    async with breaks("ServerNodesPersist", f"NodePool {profile.server} lets Karpenter disrupt nodes in use"):
+        release.api.merge(NODE_POOLS, profile.server, {"spec": {"disruption": {"budgets": [{"nodes": "10%"}]}}})
+    profile.patch({"driftPolicy": {"nodePools": "Correct"}})
+    await passes(profile, "ServerNodesPersist")
+    await profile.ready()
+
+
+async def test_content_among_the_servers(placed: tuple[Profile, Release], breaks: Breaks) -> None:
+    profile, release = placed
+    (server,) = release.servers()
+    with ExitStack() as stack:
+        async with breaks("ContentOnContentPool", "run-app-1", profile.server):
+            stack.enter_context(content(release, server["spec"]["nodeName"]))
     await eventually(lambda: result(profile, "ContentOnContentPool") == "NotApplicable", timeout=30)
 
 
-async def test_a_stranger_that_keeps_an_idle_node(placed: tuple[Profile, Release]) -> None:
+async def test_a_stranger_that_keeps_an_idle_node(placed: tuple[Profile, Release], breaks: Breaks) -> None:
     profile, release = placed
     placement = profile.read()["spec"]["placement"]
+    pods = release.kind("pods")
     pod = {
         "kind": "Pod",
         "metadata": {"name": "stranger", "annotations": {DO_NOT_DISRUPT: "true"}},
@@ -73,49 +127,40 @@ async def test_a_stranger_that_keeps_an_idle_node(placed: tuple[Profile, Release
             "containers": [{"name": "main", "image": "none"}],
         },
     }
-    release.api.create(release.kind("pods"), pod)
-    await eventually(
-        lambda: release.api.get(release.kind("pods"), "stranger")["status"]["phase"] == "Running", timeout=60
-    )
-    found = await eventually(lambda: failed(profile, "ContentScalesDown"), timeout=100)
-    assert f"pod {release.namespace}/stranger" in found["message"]
-    assert DO_NOT_DISRUPT in found["message"]
+    begun = time.perf_counter()
+    holder = f"pod {release.namespace}/stranger"
+    # From its start the node, which takes its time to come, is idle: no content runs on it.
+    async with breaks("ContentScalesDown", holder, DO_NOT_DISRUPT, within=1 + SCALE_DOWN + SECONDS):
+        release.api.create(pods, pod)
+        await eventually(lambda: release.api.get(pods, "stranger")["status"]["phase"] == "Running", timeout=60)
+    assert time.perf_counter() - begun > SCALE_DOWN, "it was too early to complain"
     listed = [(each["namespace"], each["name"]) for each in profile.status["foreignPods"]]
     assert (release.namespace, "stranger") in listed
-    release.api.delete(release.kind("pods"), "stranger")
+    release.api.delete(pods, "stranger")
     await passes(profile, "ContentScalesDown", seconds=60)
 
 
-async def test_a_server_node_that_is_being_deleted(placed: tuple[Profile, Release]) -> None:
+async def test_a_server_node_that_is_being_deleted(placed: tuple[Profile, Release], breaks: Breaks) -> None:
     """The last one: the node drains for ever, since the server holds it."""
     profile, release = placed
-    (claim,) = release.api.list(NODE_CLAIMS, labelSelector=f"karpenter.sh/nodepool={profile.server}")
-    release.api.delete(NODE_CLAIMS, claim["metadata"]["name"])
-    await fails(profile, "ServerNodesPersist", claim["metadata"]["name"])
+    (claim,) = release.api.list(NODE_CLAIMS, labelSelector=f"{NODE_POOL}={profile.server}")
+    async with breaks("ServerNodesPersist", claim["metadata"]["name"]):
+        release.api.delete(NODE_CLAIMS, claim["metadata"]["name"])
 
 
-def check(profile: Profile, name: str) -> dict[str, Any]:
+def check(profile: Json, name: str) -> dict[str, Any]:
     """Return a check as status has it."""
-    return next(dict(each) for each in profile.status["checks"] if each["name"] == name)
+    return next(dict(each) for each in profile["status"]["checks"] if each["name"] == name)
 
 
 def result(profile: Profile, name: str) -> str:
-    """Return its result."""
-    return str(check(profile, name)["result"])
+    """Return the result of a check as it is now."""
+    return str(check(profile.read(), name)["result"])
 
 
-def failed(profile: Profile, name: str) -> dict[str, Any]:
-    """Return the check if it failed, and no other has."""
-    assert [each["name"] for each in profile.status["checks"] if each["result"] == "Failed"] == [name]
-    return check(profile, name)
-
-
-async def fails(profile: Profile, name: str, word: str) -> None:
-    """Wait until this check fails, and it alone; it must not take long."""
-    begun = time.monotonic()
-    found = await eventually(lambda: failed(profile, name), timeout=30)
-    assert word in found["message"]
-    assert time.monotonic() - begun < SECONDS
+def failed(profile: Json) -> list[str]:
+    """Return the checks that fail."""
+    return [each["name"] for each in profile["status"]["checks"] if each["result"] == "Failed"]
 
 
 async def passes(profile: Profile, name: str, *, seconds: float = 30) -> None:
@@ -129,8 +174,13 @@ def annotate(release: Release, pod: dict[str, Any], value: str | None) -> None:
     release.api.merge(release.kind("pods"), pod["metadata"]["name"], patch)
 
 
+def label(release: Release, node: str, key: str, value: str | None) -> None:
+    """Set a label of a node; None removes it."""
+    release.api.merge(NODES, node, {"metadata": {"labels": {key: value}}})
+
+
 @contextmanager
-def content(release: Release, node: str) -> Iterator[str]:
+def content(release: Release, node: str) -> Iterator[None]:
     """Have a content pod on a node."""
     pod = {
         "kind": "Pod",
@@ -143,6 +193,6 @@ def content(release: Release, node: str) -> Iterator[str]:
     }
     release.api.create(release.kind("pods"), pod)
     try:
-        yield "run-app-1"
+        yield
     finally:
         release.api.delete(release.kind("pods"), "run-app-1")

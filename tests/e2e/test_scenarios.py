@@ -1,164 +1,103 @@
-"""The vendor page's promises from beginning to end.
+"""The vendor page's promises from beginning to end, on the whole control plane, each beside what happens without them.
 
-`make test` lets nodes churn for half a minute; `make e2e` for $E2E_MINUTES, ten by default, on each Karpenter.
+A scenario waits most of its time for Karpenter, so several are played at once on one cluster for each version.
+`make test` plays a few of them, with one wave of churn; `make e2e` all, for as many minutes as $E2E_CHURN says.
 """
 
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from typing import Final
 
 import pytest
 
-from demo import connect
-from harness import NODE_CLAIMS, NODE_POOLS, Api, Json, Kind, Operator, Release, Workspace
+from demo.connect import open_pool
+from e2e.scenarios.churn import consolidation
+from e2e.scenarios.content import idle_nodes_that_stay, spread
+from e2e.scenarios.expiry import expiry_of_a_server_pool, expiry_without_the_profile
+from e2e.scenarios.layers import a_server_pool_of_somebody_else
+from e2e.scenarios.losses import a_machine_that_vanishes, a_node_claim_that_is_deleted, a_node_that_is_not_ready
+from e2e.scenarios.protected import Figures
+from e2e.stage import Stage
+from harness import Api, Kind, Operator
 from harness.releases import release_options
-from sandbox import Cluster, cluster, eventually
+from sandbox import cluster, eventually
 
-CHURN = 60 * float(os.environ.get("E2E_MINUTES", "0.5"))
-"""Seconds."""
-VERSIONS = os.environ.get("E2E_KARPENTER", "1.14").split(",")
-DO_NOT_DISRUPT = "karpenter.sh/do-not-disrupt"
-IMPATIENT = {"BATCH_IDLE_DURATION": "200ms", "BATCH_MAX_DURATION": "1s"}
-RENDERED = {"karpenter.sh/do-not-disrupt": "true"}
-
-
-@pytest.fixture(scope="module", params=VERSIONS)
-async def scene(request: pytest.FixtureRequest) -> AsyncIterator[Cluster]:
-    """A cluster as many are: one NodePool that takes everything and consolidates."""
-    async with cluster(karpenter=request.param, karpenter_env=IMPATIENT) as running:
-        running.apply(
-            {"apiVersion": "karpenter.kwok.sh/v1alpha1", "kind": "KWOKNodeClass", "metadata": {"name": "default"}}
-        )
-        pool = connect.open_pool()
-        pool["spec"]["disruption"]["consolidateAfter"] = "0s"
-        running.apply(pool)
-        account = Kind("v1", "serviceaccounts", "default")
-        await eventually(lambda: Api(running.api).get(account, "default"))  # without it, no pods
-        yield running
+CHURN: Final = {
+    version: 60 * float(minutes)
+    for version, minutes in (each.split("=") for each in os.environ.get("E2E_CHURN", "1.14=0").split())
+}
+"""Seconds of churn, by version of Karpenter."""
 
 
-@asynccontextmanager
-async def operated(scene: Cluster) -> AsyncIterator[Operator]:
-    async with Operator(scene, *release_options(scene)) as operator:
-        yield operator
+async def churned(stage: Stage) -> Figures:
+    """Play churn for as long as this version has."""
+    return await consolidation(stage, CHURN[stage.karpenter])
 
 
-async def test_consolidation_never_takes_a_server_with_it(scene: Cluster) -> None:
-    async with (
-        operated(scene),
-        Workspace(scene) as workspace,
-        Release(scene, {"resources": {"requests": {"cpu": "1"}}}) as release,
-    ):
-        quick = {"disruption": {"consolidateAfter": "0s", "budgets": [{"nodes": "100%"}]}}
-        profile = workspace.profile(release=release.reference, contentPool=quick)
-        await profile.ready(seconds=120)
-        await release.rolled_out()
-        server = await running_server(release)
-        placement = profile.read()["spec"]["placement"]
-        nodes = {placement["labelKey"]: placement["content"]}
-        with content(release, "render", nodes, RENDERED) as render:
-            async with crowd(scene, release.namespace, nodes):
-                began = await eventually(lambda: running(release, render), timeout=90)
-                ends = time.monotonic() + CHURN
-                while time.monotonic() < ends:
-                    assert not moved(release, server), "the server moved"
-                    assert running(release, render)["metadata"]["uid"] == began["metadata"]["uid"], "the render moved"
-                    await asyncio.sleep(1)
-        pool = f"karpenter.sh/nodepool={profile.content}"
-        await eventually(lambda: not release.api.list(NODE_CLAIMS, labelSelector=pool), timeout=120)
-        await profile.ready()
+Scenario = Callable[[Stage], Awaitable[Figures]]
+SHORT: Final[Mapping[str, Scenario]] = {
+    "consolidation": churned,
+    "expiry without the profile": expiry_without_the_profile,
+    "a node that is not ready": a_node_that_is_not_ready,
+}
+LONG: Final[Mapping[str, Scenario]] = {
+    "expiry of a server pool": expiry_of_a_server_pool,
+    "a server pool of somebody else": a_server_pool_of_somebody_else,
+    "a NodeClaim that is deleted": a_node_claim_that_is_deleted,
+    "a machine that vanishes": a_machine_that_vanishes,
+    "spread": spread,
+    "idle nodes that stay": idle_nodes_that_stay,
+}
+SCENARIOS: Final = {**SHORT, **(LONG if "E2E_CHURN" in os.environ else {})}
+_AT_ONCE: Final = 4
+"""Scenarios; churn is one of them, all the time."""
+_ACCOUNTS: Final = Kind("v1", "serviceaccounts", "default")
+# Karpenter collects pending pods for a second before it acts; a test's are all there at once.
+_IMPATIENT: Final = {"BATCH_IDLE_DURATION": "200ms", "BATCH_MAX_DURATION": "1s"}
 
 
-async def test_expiry_is_not_stopped_by_the_annotation(scene: Cluster) -> None:
-    """The page says otherwise; a profile's server pool never gets there, since its nodes never expire."""
-    api = Api(scene.api)
-    short = connect.open_pool()
-    short["metadata"]["name"] = "short-lived"
-    short["spec"]["template"]["metadata"] = {"labels": {"life": "short"}}
-    short["spec"]["template"]["spec"]["expireAfter"] = "20s"
-    scene.apply(short)
-    async with Release(scene, {"nodeSelector": {"life": "short"}, "pod": {"annotations": RENDERED}}) as release:
-        server = await running_server(release)
-        assert server["metadata"]["annotations"][DO_NOT_DISRUPT] == "true"
-
-        def expired() -> bool:
-            claims = api.list(NODE_CLAIMS, labelSelector="karpenter.sh/nodepool=short-lived")
-            return any("deletionTimestamp" in claim["metadata"] for claim in claims)
-
-        await eventually(expired, timeout=120)
-    api.delete(NODE_POOLS, "short-lived")
-
-
-async def running_server(release: Release) -> Json:
-    """Wait for the only server; return its pod."""
-    await release.rolled_out(seconds=120)
-    (server,) = release.servers()
-    return server
+@pytest.fixture(scope="module", params=CHURN)
+async def plays(request: pytest.FixtureRequest) -> AsyncIterator[Mapping[str, asyncio.Task[Figures]]]:
+    """What came, or will come, of the chosen scenarios, on a cluster as many are: one NodePool takes everything."""
+    chosen = {item.callspec.params.get("scenario") for item in request.session.items if hasattr(item, "callspec")}
+    async with cluster(karpenter=request.param, karpenter_env=_IMPATIENT) as running:
+        node_class = {"apiVersion": "karpenter.kwok.sh/v1alpha1", "kind": "KWOKNodeClass"}
+        await eventually(lambda: Api(running.api).get(_ACCOUNTS, "default"))  # without it, no pods
+        running.apply({**node_class, "metadata": {"name": "default"}}, open_pool())
+        async with Operator(running, *release_options(running)) as operator:
+            stage = Stage(request.param, running, operator)
+            turns = asyncio.Semaphore(_AT_ONCE)
+            tasks = {
+                name: asyncio.create_task(_play(scenario, stage, turns))
+                for name, scenario in SCENARIOS.items()
+                if name in chosen
+            }
+            try:
+                yield tasks
+            finally:
+                for task in tasks.values():
+                    task.cancel()
+                await asyncio.gather(*tasks.values(), return_exceptions=True)
 
 
-def moved(release: Release, server: Json) -> bool:
-    """Tell whether the server is another pod than it was, or is about to be."""
-    pods = release.servers()
-    return not pods or all(pod["metadata"]["uid"] != server["metadata"]["uid"] for pod in pods)
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("scenario", SCENARIOS)
+async def test_scenario(
+    scenario: str,
+    plays: Mapping[str, asyncio.Task[Figures]],
+    request: pytest.FixtureRequest,
+    record_testsuite_property: Callable[[str, object], None],
+) -> None:
+    figures = await asyncio.shield(plays[scenario])
+    for name, value in figures.items():
+        record_testsuite_property(f"{request.node.name}: {name}", round(value, 1))
+        print(f"{request.node.name}: {name}: {value:.1f}")
 
 
-def running(release: Release, name: str) -> Json:
-    """Return a pod that runs."""
-    pod = release.api.get(release.kind("pods"), name)
-    assert pod["status"]["phase"] == "Running", pod["status"]
-    return pod
-
-
-@asynccontextmanager
-async def crowd(scene: Cluster, namespace: str, nodes: dict[str, str] | None = None) -> AsyncIterator[None]:
-    """Let pods come and go all the time, so that nodes are bought, emptied and consolidated."""
-    task = asyncio.create_task(_churn(scene, namespace, nodes or {}))
-    try:
-        yield
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-        _clear(scene, namespace)
-
-
-async def _churn(scene: Cluster, namespace: str, nodes: dict[str, str]) -> None:
-    number = 0
-    while True:
-        for size in ("30", "3", "7"):
-            number += 1
-            await asyncio.to_thread(scene.apply, _filler(f"filler-{number}", namespace, size, nodes))
-        await asyncio.sleep(8)
-        await asyncio.to_thread(_clear, scene, namespace)
-        await asyncio.sleep(4)
-
-
-def _filler(name: str, namespace: str, cpu: str, nodes: dict[str, str]) -> Json:
-    container: dict[str, Any] = {"name": "main", "image": "none", "resources": {"requests": {"cpu": cpu}}}
-    return {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {"name": name, "namespace": namespace, "labels": {"crowd": "yes"}},
-        "spec": {"nodeSelector": nodes, "containers": [container], "terminationGracePeriodSeconds": 0},
-    }
-
-
-def _clear(scene: Cluster, namespace: str) -> None:
-    scene.kubectl("delete", "pods", "--namespace", namespace, "--selector", "crowd=yes", "--wait=false")
-
-
-@contextmanager
-def content(release: Release, name: str, nodes: dict[str, str], annotations: dict[str, str]) -> Iterator[str]:
-    """Have a content pod."""
-    pod = {
-        "kind": "Pod",
-        "metadata": {"name": name, "labels": {"app.kubernetes.io/name": "rstudio_connect"}, "annotations": annotations},
-        "spec": {"nodeSelector": nodes, "containers": [{"name": "main", "image": "none"}]},
-    }
-    release.api.create(release.kind("pods"), pod)
-    try:
-        yield name
-    finally:
-        release.api.delete(release.kind("pods"), name)
+async def _play(scenario: Scenario, stage: Stage, turns: asyncio.Semaphore) -> Figures:
+    async with turns:
+        began = time.monotonic()
+        figures = await scenario(stage)
+        return {**figures, "seconds in all": time.monotonic() - began}
