@@ -54,13 +54,12 @@ async def run(
     inherited: Sequence[int] = (),
     grace: float,
     interruptible: bool = True,
-    orphaned: signal.Signals = signal.SIGKILL,
 ) -> Ended:
     """Run a program to its end, in a process group of its own.
 
     If the task is cancelled, the program gets SIGTERM and this waits for its end, however often the task is cancelled
-    meanwhile; after the grace its whole group gets SIGKILL. Then the cancellation goes on. On Linux the program gets
-    a signal also when the thread that started it ends, with this process or before.
+    meanwhile; after the grace its whole group gets SIGKILL. Then the cancellation goes on. On Linux it gets
+    SIGKILL also when the thread that started it ends, with this process or before.
 
     Args:
         command: The program and its arguments.
@@ -71,7 +70,6 @@ async def run(
         inherited: File descriptors that stay open for it.
         grace: Seconds.
         interruptible: Whether it ends in good order by SIGTERM; if not, the grace is all that it gets.
-        orphaned: What it gets when this process ends without it.
 
     Raises:
         OSError: If it cannot be started.
@@ -90,7 +88,7 @@ async def run(
             cwd=cwd,
             pass_fds=inherited,
             start_new_session=True,
-            preexec_fn=_die_with(os.getpid(), orphaned),
+            preexec_fn=_die_with(os.getpid()),
         )
         pid = transport.get_pid()
         _running.add(pid)
@@ -172,15 +170,15 @@ def _signal(send: Callable[[int, int], None], pid: int, number: signal.Signals) 
         send(pid, number)
 
 
-def _die_with(parent: int, orphaned: signal.Signals) -> Callable[[], None] | None:
-    """Return what the child does first: have the kernel send a signal as soon as its parent is no more."""
+def _die_with(parent: int) -> Callable[[], None] | None:
+    """Return what the child does first: have the kernel kill it as soon as its parent is no more."""
     if _LIBC is None:
         return None
     prctl = _LIBC.prctl
 
     def ask() -> None:
-        prctl(_PR_SET_PDEATHSIG, orphaned)
+        prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != parent:  # it died before
-            os.kill(os.getpid(), orphaned)
+            os.kill(os.getpid(), signal.SIGKILL)
 
     return ask

@@ -8,7 +8,6 @@ a dry run. That a call succeeded or failed is only what helm says: the release's
 import asyncio
 import json
 import os
-import signal
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,19 +76,16 @@ class Helm:
         binary: A path, or a name to be found on the PATH.
         home: A private directory that helm may write to: caches of indexes and charts, never anything of a release.
         grace: Seconds that a cancelled call has to end in good order.
-        orphaned: What helm gets when this process ends without it.
 
     Attributes:
         observe: Told of each call.
     """
 
-    def __init__(
-        self, binary: str, home: Path, *, grace: float = 30, orphaned: signal.Signals = signal.SIGKILL
-    ) -> None:
+    def __init__(self, binary: str, home: Path, *, grace: float = 30) -> None:
         self.home: Final = home.resolve()
         # Helm runs in its home: what is relative here would be something else there.
         self._binary: Final = str(Path(binary).absolute()) if os.sep in binary else binary
-        self._grace, self._orphaned = grace, orphaned
+        self._grace = grace
         self.observe: Observer = lambda *_: None
 
     async def version(self) -> str:
@@ -241,7 +237,6 @@ class Helm:
                     inherited=inherited,
                     grace=self._grace,
                     interruptible=interruptible,
-                    orphaned=self._orphaned,
                 )
         except TimeoutError:
             raise HelmError(Reason.TIMEOUT, f"helm did not end within {limit:g} s", passing=True) from None
