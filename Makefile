@@ -10,7 +10,7 @@ export VIRTUAL_ENV := $(CURDIR)/$(VENV)
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test e2e lint format typecheck bench cluster lock clean
+.PHONY: help demo test e2e campaign lint format typecheck bench cluster lock clean
 
 help:  ## show the targets
 	@grep -E '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -27,7 +27,7 @@ $(VENV)/.synced: requirements-dev.lock pyproject.toml | $(UV)
 	$(UV) pip install --quiet --no-deps --no-build-isolation -e .
 	@touch $@
 
-demo: $(VENV)/.synced  ## see it work on a real local control plane (KEEP=1 leaves it running)
+demo: $(VENV)/.synced  ## see it work on a real local control plane (KEEP=1 leaves it running, PAGE=file)
 	$(BIN)/python -m demo $(if $(KEEP),--keep)
 
 test: $(VENV)/.synced  ## run all tests on the real control plane
@@ -37,6 +37,13 @@ test: $(VENV)/.synced  ## run all tests on the real control plane
 e2e: $(VENV)/.synced  ## play the page's scenarios at length on both versions of Karpenter (E2E_CHURN: minutes)
 	$(BIN)/python -m sandbox build
 	E2E_CHURN="$(or $(E2E_CHURN),1.14=10 1.15=3)" $(BIN)/python -m pytest --numprocesses 0 -rP $(PYTEST_ARGS) tests/e2e/test_scenarios.py
+
+campaign: $(VENV)/.synced  ## every fault at every request, a soak, operations and fuzzing; fills in docs/reliability.md
+	$(BIN)/python -m sandbox build
+	$(BIN)/python -W ignore -m reliability.campaign $(CAMPAIGN_ARGS)
+	$(BIN)/python -W ignore -m reliability.soak
+	$(BIN)/python -m reliability.operations_campaign
+	$(BIN)/python -m reliability.fuzz
 
 lint: $(VENV)/.synced  ## ruff and the import contracts
 	$(BIN)/ruff check

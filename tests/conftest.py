@@ -26,6 +26,8 @@ _FIRST: Final = (
     "e2e/scenarios",
     *("e2e/release_faults", "e2e/release_drift", "e2e/release_gates", "e2e/placement", "e2e/jobs"),
     *("e2e/release_reasons", "e2e/release_secrets", "e2e/release", "e2e/release_owners", "e2e/connect_content"),
+    *("reliability/plans", "reliability/surroundings", "e2e/release_replicas", "e2e/release_fights", "e2e/tutorial"),
+    *("integration/replicas", "integration/deploy_overlays", "integration/cli", "integration/cli_release"),
     *("integration/writes", "integration/bad_input", "e2e/demo", "integration/sandbox"),
 )
 """What takes longest: all others would wait for what began last."""

@@ -74,13 +74,14 @@ def registry(engine: Engine, ended: asyncio.Event, *, karpenter: bool) -> kopf.O
             engine.pool_changed(Raw(body), deleted=event["type"] == "DELETED")
 
         @kopf.index(*_NODE_CLAIMS, id="claims", registry=made)
-        async def claims(body: kopf.Body, **_: Any) -> dict[Key, NodeClaim]:
-            claim = NodeClaim.of(body)
-            return {("name", claim.name): claim, ("pool", claim.pool): claim}
+        async def claims(body: kopf.Body, **_: Any) -> dict[Key, NodeClaim] | None:
+            claim = _claim(body)
+            return {("name", claim.name): claim, ("pool", claim.pool): claim} if claim else None
 
         @kopf.on.event(*_NODE_CLAIMS, registry=made)
         async def claim_event(event: kopf.RawEvent, body: kopf.Body, **_: Any) -> None:
-            engine.claim_changed(NodeClaim.of(body), deleted=event["type"] == "DELETED")
+            if claim := _claim(body):
+                engine.claim_changed(claim, deleted=event["type"] == "DELETED")
 
     return made
 
@@ -93,6 +94,14 @@ def _parse(body: kopf.Body) -> Profile | None:
     try:
         return Profile.of(body)
     except ValidationError:
+        return None
+
+
+def _claim(body: kopf.Body) -> NodeClaim | None:
+    """Read a NodeClaim; None if it has a form that Karpenter's CRD refuses, and so is none of Karpenter's."""
+    try:
+        return NodeClaim.of(body)
+    except (AttributeError, KeyError, TypeError, ValueError):
         return None
 
 

@@ -4,9 +4,11 @@ import asyncio
 import gc
 import threading
 import warnings
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import Future
 from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,15 @@ class Background:
         await asyncio.wait_for(asyncio.wrap_future(self._ended), seconds)
         self.thread.join()
 
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop()
+
     def _run(self) -> None:
         try:
             asyncio.run(self._supervise())
@@ -78,6 +89,15 @@ class Background:
     async def _announce(self, ready: asyncio.Event) -> None:
         await ready.wait()
         self._ready.set_result(None)
+
+
+async def until_stopped(signals: Signals, work: Coroutine[Any, Any, None]) -> None:
+    """Work until the stop, and raise what ends it before."""
+    stopping, working = asyncio.create_task(signals.stop.wait()), asyncio.create_task(work)
+    await asyncio.wait({stopping, working}, return_when=asyncio.FIRST_COMPLETED)
+    if working.done():
+        working.result()
+    working.cancel()
 
 
 def _forget_connections() -> None:

@@ -3,14 +3,13 @@
 import asyncio
 import contextlib
 from datetime import UTC, datetime
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
 import aiohttp
 from pykube.exceptions import HTTPError
 
 from harness.api import NODE_POOLS, Api, Json
-from harness.background import Background, Signals
+from harness.background import Background, Signals, until_stopped
 from harness.watches import Event, watch
 from sandbox import Cluster
 from sandbox.access import client
@@ -46,7 +45,7 @@ def stamp_ready(api: Api, name: str, *, false: str | None = None, reason: str = 
     return api.merge(NODE_POOLS, name, {"status": status}, manager="karpenter", subresource="status")
 
 
-class FakeKarpenterStatus:
+class FakeKarpenterStatus(Background):
     """Stamps every NodePool of an API-only cluster Ready, each generation anew, while its context lasts.
 
     It is not Karpenter: no nodes, no hash, no validation. Names in `skip` are left to the test.
@@ -55,30 +54,16 @@ class FakeKarpenterStatus:
     def __init__(self, cluster: Cluster) -> None:
         self.skip: set[str] = set()
         self.cluster = cluster
-        self._background = Background("fake karpenter status", self._run)
+        super().__init__("fake karpenter status", self._work)
 
-    async def __aenter__(self) -> Self:
-        await self._background.start()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self._background.stop()
-
-    async def _run(self, signals: Signals) -> None:
-        stopping = asyncio.create_task(signals.stop.wait())
-        stamping = asyncio.create_task(self._stamp_all(signals.ready))
-        await asyncio.wait({stopping, stamping}, return_when=asyncio.FIRST_COMPLETED)
-        if stamping.done():
-            stamping.result()  # raises: it never ends by itself
-        stamping.cancel()
+    async def _work(self, signals: Signals) -> None:
+        await until_stopped(signals, self._stamp_all(signals.ready))
 
     async def _stamp_all(self, ready: asyncio.Event) -> None:
         http = client(self.cluster.kubeconfig)
         with contextlib.closing(http.session):
             while True:
-                with contextlib.suppress(aiohttp.ClientError):
+                with contextlib.suppress(aiohttp.ClientError, OSError):
                     async for event in watch(self.cluster, NODE_POOLS, started=ready):
                         self._stamp(Api(http), event)
                 await asyncio.sleep(_PAUSE)  # the API server ends every watch some time, or was restarted

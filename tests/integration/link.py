@@ -1,8 +1,7 @@
 """A network between one replica and the API server, which can be partitioned."""
 
 import asyncio
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 from urllib.parse import urlsplit
 
 from harness.background import Background, Signals
@@ -10,7 +9,7 @@ from harness.background import Background, Signals
 _CHUNK: Final = 64 * 1024
 
 
-class Link:
+class Link(Background):
     """Forwards TCP connections; the API server's audit log knows the replica by the address they come from.
 
     While it is cut, whatever is sent is lost, and nobody is told, as if a router had died; what was connected then is
@@ -34,17 +33,8 @@ class Link:
         self.port = 0
         self._cut = False
         self._open: set[asyncio.StreamWriter] = set()
-        self._background = Background(f"link {source}", self._run)
+        super().__init__(f"link {source}", self._work)
         self._loop: asyncio.AbstractEventLoop | None = None
-
-    async def __aenter__(self) -> Self:
-        await self._background.start()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self._background.stop()
 
     def cut(self) -> None:
         """Lose everything from now on."""
@@ -60,7 +50,7 @@ class Link:
             writer.transport.abort()
         self._cut = False
 
-    async def _run(self, signals: Signals) -> None:
+    async def _work(self, signals: Signals) -> None:
         self._loop = asyncio.get_running_loop()
         server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
         self.port = server.sockets[0].getsockname()[1]

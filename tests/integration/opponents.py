@@ -3,13 +3,12 @@
 import asyncio
 import contextlib
 from collections.abc import Callable, Mapping
-from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final
 
 from pykube.exceptions import HTTPError
 
 from harness import Api, Json, Kind, Profile, unique, watch
-from harness.background import Background, Signals
+from harness.background import Background, Signals, until_stopped
 from integration.kstatus import assert_regular, conditions, kstatus
 from sandbox import Cluster
 from sandbox.access import client
@@ -21,7 +20,7 @@ MOST = 6
 """Corrections of one path within a minute: more than five are a fight."""
 
 
-class Opponent:
+class Opponent(Background):
     """A controller that follows one object, and makes a move whenever it does not like what it sees.
 
     Args:
@@ -37,24 +36,10 @@ class Opponent:
     def __init__(self, cluster: Cluster, kind: Kind, name: str, move: Callable[[Api, Json], bool]) -> None:
         self.moves = 0
         self._cluster, self._kind, self._name, self._move = cluster, kind, name, move
-        self._background = Background(OPPONENT, self._run)
+        super().__init__(OPPONENT, self._work)
 
-    async def __aenter__(self) -> Self:
-        await self._background.start()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self._background.stop()
-
-    async def _run(self, signals: Signals) -> None:
-        stopping = asyncio.create_task(signals.stop.wait())
-        fighting = asyncio.create_task(self._fight(signals.ready))
-        await asyncio.wait({stopping, fighting}, return_when=asyncio.FIRST_COMPLETED)
-        if fighting.done():
-            fighting.result()
-        fighting.cancel()
+    async def _work(self, signals: Signals) -> None:
+        await until_stopped(signals, self._fight(signals.ready))
 
     async def _fight(self, started: asyncio.Event) -> None:
         http = client(self._cluster.kubeconfig)

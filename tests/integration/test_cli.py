@@ -329,7 +329,7 @@ async def test_who_may_only_read_plans_a_file_by_the_rules_of_this_version(
     assert (suspended.code, f"You may not change ConnectAutoscalingProfile {ready.name}" in suspended.err) == (2, True)
 
 
-async def test_without_the_resource_or_karpenter(bare: Cluster) -> None:
+async def test_without_the_resource_or_karpenter(bare: Cluster, tmp_path: Path) -> None:
     cli = Cli(bare)
     for verb in ON_PROFILES:
         unknown = await cli(verb)
@@ -338,6 +338,8 @@ async def test_without_the_resource_or_karpenter(bare: Cluster) -> None:
     before = await cli("check", "--pre", "-o", "json")
     assert before.code == 1
     assert {each["name"]: each["result"] for each in before.json}["Karpenter"] == "Failed"
+    planned = await cli("check", "--pre", "-f", written(tmp_path / "new.yaml", unique()))
+    assert (planned.code, "install Karpenter" in planned.out) == (1, True), planned.err
     nothing = await cli("uninstall")
     assert (nothing.code, "nothing to let go of" in nothing.out) == (0, True)
 

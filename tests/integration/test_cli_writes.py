@@ -80,7 +80,7 @@ async def test_suspend_and_resume_are_the_users_own(cli: Cli, ready: Profile) ->
     resumed = await cli("resume", ready.name, "--wait")
     assert resumed.code == 0, resumed.err
     assert ready.condition("Suspended") is None
-    assert "not suspended already" in (await cli("resume", ready.name)).out
+    assert "not suspended" in (await cli("resume", ready.name)).out
 
 
 async def test_suspend_tells_of_git(cli: Cli, ready: Profile) -> None:

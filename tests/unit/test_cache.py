@@ -65,3 +65,30 @@ def test_of_two_objects_of_one_name_the_newer_counts() -> None:
     cache, _ = _cache(Thing("a", 3), Thing("a", 12))
     assert cache.get("a") == Thing("a", 12)
     assert cache.by(EVERY) == {"a": Thing("a", 12)}
+
+
+def test_a_look_shows_what_the_watch_did_not_tell() -> None:
+    cache, index = _cache(Thing("a", 5))
+    cache.looked("a", Thing("a", 7))
+    assert cache.get("a") == Thing("a", 7)
+    assert cache.by(EVERY) == {"a": Thing("a", 7)}
+    assert not cache.arrived(Thing("a", 7)), "it is nobody's echo: who it concerns has to be woken"
+    index[EVERY] = index["name", "a"] = [Thing("a", 8)]
+    assert cache.get("a") == Thing("a", 8)
+
+
+def test_a_look_shows_that_something_is_gone() -> None:
+    cache, index = _cache(Thing("a", 5))
+    cache.looked("a", None)
+    assert cache.get("a") is None
+    assert cache.by(EVERY) == {}
+    index[EVERY] = index["name", "a"] = [Thing("a", 9)]
+    cache.arrived(Thing("a", 9))
+    assert cache.get("a") == Thing("a", 9)
+    assert cache.by(EVERY) == {"a": Thing("a", 9)}
+
+
+def test_an_older_look_shows_nothing() -> None:
+    cache, _ = _cache(Thing("a", 5))
+    cache.looked("a", Thing("a", 4))
+    assert cache.get("a") == Thing("a", 5)

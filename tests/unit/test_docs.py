@@ -12,6 +12,18 @@ from connect_autoscaler.api.conditions import ConditionType, Reason
 
 DOCS = Path(__file__).parents[2] / "docs"
 REASONS = DOCS / "reference" / "reasons.md"
+PAGES = sorted([*DOCS.rglob("*.md"), *DOCS.parent.glob("*.md"), *DOCS.parent.glob("deploy/**/*.md")])
+
+
+def without_code(page: Path) -> str:
+    """Return the text of a page less what is between backticks."""
+    return re.sub(r"`[^`]*`", "", page.read_text())
+
+
+def anchors(page: Path) -> set[str]:
+    """Return what links may name behind a `#`: headings, as they are shown in a repository."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", each.lower()).replace(" ", "-") for each in headings}
 
 
 def reasons_page() -> str:
@@ -43,10 +55,13 @@ def test_options_page_names_every_option_and_variable() -> None:
         assert f"CONNECT_AUTOSCALER_{option.name.upper()}" in page
 
 
-@pytest.mark.parametrize("page", sorted(DOCS.rglob("*.md")), ids=lambda page: str(page.relative_to(DOCS)))
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(DOCS.parent)))
 def test_links_lead_somewhere(page: Path) -> None:
-    for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
-        assert target.startswith("https://") or (page.parent / target).exists(), target
+    for target in re.findall(r"\]\(([^)\s]+)\)", without_code(page)):
+        path, _, anchor = target.partition("#")
+        file = page.parent / path if path else page
+        assert target.startswith("https://") or file.exists(), target
+        assert not (anchor and file.suffix == ".md") or anchor in anchors(file), target
 
 
 def test_help_needs_no_cluster() -> None:

@@ -31,7 +31,8 @@ PIN = re.compile(
 
 
 def pins(lock: str) -> dict[str, tuple[str, str | None]]:
-    found = PIN.finditer((ROOT / lock).read_text())
+    every = PIN.finditer((ROOT / lock).read_text())
+    found = sorted(every, key=lambda pin: applies(pin["marker"]))  # of several versions, that for this Python counts
     return {canonicalize_name(pin["name"]): (pin["version"], pin["marker"]) for pin in found}
 
 

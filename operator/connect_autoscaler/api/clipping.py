@@ -27,7 +27,7 @@ def json_text(value: object) -> str:
     What is longer becomes the JSON string of its cut JSON text, which ends with an ellipsis: still JSON, plainly cut.
     """
     whole = json.dumps(value, ensure_ascii=False, separators=(",", ":"), sort_keys=True)
-    return _fitting(whole)
+    return _fitting(whole.encode(errors="replace").decode())  # JSON may hold half a character
 
 
 def _fitting(whole: str) -> str:

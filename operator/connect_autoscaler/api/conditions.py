@@ -237,7 +237,7 @@ class Reason(Explained):
     # Reconciling, gates
     WAITING_FOR_NODE_POOLS = (
         "WaitingForNodePools",
-        "The NodePools are written; Karpenter has not judged them yet.",
+        "Not every NodePool is Ready yet; NodePoolsReady says which, and why.",
     )
     DEFERRED = "Deferred", "Planned, and waiting for its gate; status.plan says for what, approval always works."
     OUTSIDE_WINDOW = "OutsideWindow", "Waits for the next of disruptions.windows, or for approval."

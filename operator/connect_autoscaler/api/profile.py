@@ -6,6 +6,8 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any, Self
 
+from pydantic import ValidationError
+
 from connect_autoscaler.api.policies import Policy
 from connect_autoscaler.api.pools import Management, NodeClassRef, PoolSpec, Role
 from connect_autoscaler.api.spec import ProfileSpec
@@ -78,7 +80,7 @@ class Profile:
             finalizers=tuple(meta.get("finalizers", ())),
             annotations=meta.get("annotations", {}),
             spec=ProfileSpec.model_validate(body["spec"]),
-            status=ProfileStatus.model_validate(body.get("status", {})),
+            status=_status(body.get("status", {})),
             deleted_at=datetime.fromisoformat(meta["deletionTimestamp"]) if "deletionTimestamp" in meta else None,
         )
 
@@ -122,3 +124,11 @@ class Profile:
             return Pool(pool_spec, spec.node_class(pool_spec), (placement.label_key, value))
 
         return tuple(map(pool, spec.pools))
+
+
+def _status(raw: Any) -> ProfileStatus:
+    """Read a status; one that another version, or somebody else, has written is as good as none: it is made anew."""
+    try:
+        return ProfileStatus.model_validate(raw)
+    except ValidationError:
+        return ProfileStatus()

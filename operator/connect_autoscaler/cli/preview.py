@@ -4,26 +4,24 @@ import tempfile
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
 from connect_autoscaler.api.conditions import Problem, Reason
 from connect_autoscaler.api.profile import Profile
-from connect_autoscaler.api.status import json_text
+from connect_autoscaler.api.status import Disruption, json_text
 from connect_autoscaler.cli.cluster import DEPLOYMENTS, NODE_CLAIMS, NODE_POOLS, PROFILES, Access, Cluster, Json, Kind
 from connect_autoscaler.cli.errors import ApiError
 from connect_autoscaler.core.cache import EVERY, Key, Raw
 from connect_autoscaler.core.context import Context
 from connect_autoscaler.core.errors import KubeError, Retry
-from connect_autoscaler.core.jobs_keeper import JobsKeeper
+from connect_autoscaler.core.gather import Gatherer
 from connect_autoscaler.core.kube import Kube
-from connect_autoscaler.core.model import Action, Outcome, Plan, Snapshot, Verb
+from connect_autoscaler.core.model import Action, Plan, Snapshot, Verb
 from connect_autoscaler.core.plan import plan
-from connect_autoscaler.core.release_model import JobsView, Phase, Prepared, Work
+from connect_autoscaler.core.release_model import Phase, Prepared, Work
 from connect_autoscaler.core.release_store import this_process
 from connect_autoscaler.core.release_tools import Toolbox
-from connect_autoscaler.core.worker import Worker
 from connect_autoscaler.nodepools.claims import NodeClaim
 from connect_autoscaler.nodepools.ownership import mark
 from connect_autoscaler.release.charts import Charts
@@ -32,6 +30,7 @@ from connect_autoscaler.release.helm import Helm
 OPERATOR: Final = "app.kubernetes.io/name=connect-autoscaler"
 """Label of the operator's Deployment and pods."""
 _TRUE: Final = frozenset({"1", "true", "yes", "on", "t", "y"})
+_UPGRADES: Final = frozenset({Verb.UPGRADE.value, Verb.RESTORE.value})
 _NO_WRITES: Final = KubeError(0, Reason.INTERNAL_ERROR, "A preview writes nothing", Retry.USER)
 
 
@@ -53,7 +52,7 @@ class World:
             cluster: Where.
             profile: The profile.
         """
-        others = (body for body in cluster.list(PROFILES) if body["metadata"]["name"] != profile.name)
+        others = (body for body in _existing(cluster, PROFILES) if body["metadata"]["name"] != profile.name)
         return cls(
             (profile, *map(Profile.of, others)),
             tuple(Raw(body) for body in _existing(cluster, NODE_POOLS)),
@@ -71,39 +70,18 @@ class World:
         context.claims.attach(_index(claims))
 
 
-class _Nobody(JobsKeeper):
-    """Asks nobody: the Connect API is the operator's, which also runs lost jobs again there."""
-
-    def look(self, *_: Any, **__: Any) -> JobsView | None:
-        return None
-
-
-class Observer(Worker):
-    """Gathers and acts as the operator's worker does, step by step and not in a loop.
+@asynccontextmanager
+async def gathering(context: Context) -> AsyncIterator[Gatherer]:
+    """Gather as the operator does, without the Connect API; what happens meanwhile goes unheard.
 
     Args:
         context: What is known; decides also whether anything may be written.
-        profile: Whose.
     """
-
-    def __init__(self, context: Context, profile: Profile) -> None:
-        super().__init__(context, profile, lambda _: None)
-        self._jobs = _Nobody(context.kube, context.clock, self.wake, self._tell)
-
-    async def _run(self) -> None:
-        pass
-
-    async def snapshot(self, profile: Profile, now: datetime) -> Snapshot:
-        """See everything once.
-
-        Raises:
-            KubeError: What every decision needs cannot be read.
-        """
-        return await self._gather(profile, now)
-
-    async def act(self, decided: Plan, now: datetime) -> Outcome:
-        """Carry a plan out, long work excepted."""
-        return await self._actor.act(decided, now)
+    gatherer = Gatherer(context, lambda: None, lambda _: None, connect_api=False)
+    try:
+        yield gatherer
+    finally:
+        await gatherer.close()
 
 
 @asynccontextmanager
@@ -142,17 +120,14 @@ async def preview(access: Access, world: World) -> tuple[Snapshot, Plan]:
         KubeError: What every decision needs cannot be read.
     """
     profile = world.profiles[0]
-    async with context_of(access, world) as context:
-        observer = Observer(context, profile)
-        try:
-            now = context.clock()
-            snapshot = _informed(await observer.snapshot(profile, now))
-            return snapshot, plan(snapshot, now)
-        finally:
-            await observer.end()
+    async with context_of(access, world) as context, gathering(context) as gatherer:
+        now = context.clock()
+        snapshot = informed(await gatherer.gather(profile))
+        return snapshot, plan(snapshot, now)
 
 
-def _informed(snapshot: Snapshot) -> Snapshot:
+def informed(snapshot: Snapshot) -> Snapshot:
+    """Add what the operator has found out about the release, as far as the profile's status tells."""
     view, status = snapshot.release, snapshot.profile.status
     if view is None:
         return snapshot
@@ -160,9 +135,9 @@ def _informed(snapshot: Snapshot) -> Snapshot:
         started = status.attempt.started_at or snapshot.profile.created
         work = Work(status.attempt.id, Phase(status.attempt.phase or Phase.UPGRADING), started)
         return replace(snapshot, release=replace(view, work=work))
-    known = status.release.server_restart_pending if status.release else None
-    current = status.observed_generation == snapshot.profile.generation and status.plan_digest is not None
-    prepared = Prepared(view.key, restarts=known is not False if current else True)
+    current = status.observed_generation == snapshot.profile.generation
+    costs = {each.disruption for each in status.plan if current and each.action in _UPGRADES}
+    prepared = Prepared(view.key, restarts=costs != {Disruption.NONE})
     return replace(snapshot, release=replace(view, prepared=prepared))
 
 

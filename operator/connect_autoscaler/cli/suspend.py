@@ -54,7 +54,7 @@ def _set(access: Access, profile: str | None, timeout: float, *, wanted: bool, w
         body = choose(cluster, profile)
         name = body["metadata"]["name"]
         if body["spec"].get("suspend", False) == wanted:
-            click.echo(f"{name}: {'suspended' if wanted else 'not suspended'} already")
+            click.echo(f"{name}: {'suspended already' if wanted else 'not suspended'}")
         else:
             cluster.merge(PROFILES, name, {"spec": {"suspend": wanted}})
             click.echo(f"{name}: {word}")

@@ -19,11 +19,14 @@ from connect_autoscaler.api.spec import PoolDeletion, ReleaseDeletion
 from connect_autoscaler.cli.cluster import DEPLOYMENTS, NODE_POOLS, PROFILES, Access, Cluster, Json
 from connect_autoscaler.cli.errors import CliError, Refusal, near
 from connect_autoscaler.cli.plan import actions
-from connect_autoscaler.cli.preview import OPERATOR, Observer, World, context_of
+from connect_autoscaler.cli.preview import OPERATOR, World, context_of, gathering
 from connect_autoscaler.cli.reconcile import handled, request
 from connect_autoscaler.cli.verb import Verb, cluster_options, confirmed, console, progress, timeout_option
 from connect_autoscaler.cli.waiting import until
 from connect_autoscaler.core import model
+from connect_autoscaler.core.act import Actor
+from connect_autoscaler.core.context import Context
+from connect_autoscaler.core.gather import Gatherer
 from connect_autoscaler.core.plan import plan
 
 _POLL: Final = 0.5
@@ -193,13 +196,10 @@ async def _part(access: Access, cluster: Cluster, body: Json) -> None:
     found = Profile.of(body)
     policy = DeletionPolicy(node_pools=PoolDeletion.RETAIN, release=ReleaseDeletion.KEEP)
     profile = replace(found, spec=found.spec.model_copy(update={"deletion_policy": policy}))
-    async with context_of(access, World.of(cluster, profile), writes=True) as context:
-        observer = Observer(context, profile)
-        try:
-            now = context.clock()
-            _checked(await observer.act(plan(await observer.snapshot(profile, now), now), now))
-        finally:
-            await observer.end()
+    async with context_of(access, World.of(cluster, profile), writes=True) as context, gathering(context) as gatherer:
+        now = context.clock()
+        decided = plan(await gatherer.gather(profile), now)
+        await _act(context, gatherer, decided)
 
 
 async def _release(access: Access, cluster: Cluster, pools: tuple[Json, ...]) -> None:
@@ -209,18 +209,19 @@ async def _release(access: Access, cluster: Cluster, pools: tuple[Json, ...]) ->
         target = f"NodePool/{name}"
         verbs = (model.Verb.REATTACH, model.Verb.RELEASE)
         nobody = Profile.bare({"metadata": _nobody(_profile_of(live))})
-        async with context_of(access, World.of(cluster, nobody), writes=True) as context:
-            observer = Observer(context, nobody)
-            try:
-                decided = model.Plan(actions=tuple(model.Action(verb, target, live=live) for verb in verbs))
-                _checked(await observer.act(decided, context.clock()))
-            finally:
-                await observer.end()
+        async with (
+            context_of(access, World.of(cluster, nobody), writes=True) as context,
+            gathering(context) as gatherer,
+        ):
+            await _act(
+                context, gatherer, model.Plan(actions=tuple(model.Action(verb, target, live=live) for verb in verbs))
+            )
         click.echo(f"NodePool {name}: released")
 
 
-def _checked(outcome: model.Outcome) -> None:
-    for _, error in outcome.failed:
+async def _act(context: Context, gatherer: Gatherer, decided: model.Plan) -> None:
+    actor = Actor(context.kube, context.wrote, gatherer.release)
+    for _, error in (await actor.act(decided, context.clock())).failed:
         raise error
 
 

@@ -21,6 +21,7 @@ from connect_autoscaler.core.digest import digest
 from connect_autoscaler.core.errors import KubeError, Retry
 from connect_autoscaler.core.kube import Kube
 from connect_autoscaler.core.model import Action, Json, Outcome, Plan, Verb
+from connect_autoscaler.core.release_keeper import ReleaseKeeper
 from connect_autoscaler.nodepools.claims import NodeClaim
 from connect_autoscaler.nodepools.paths import Element, Path, get, pointer
 
@@ -39,26 +40,15 @@ Seen = Callable[[Json], None]
 class Actor:
     """Writes for one profile."""
 
-    def __init__(
-        self,
-        kube: Kube,
-        seen: Seen,
-        forget: Callable[[], Awaitable[None]],
-        publish: Callable[[Json], Awaitable[None]],
-        withdraw: Callable[[Json], Awaitable[None]],
-    ) -> None:
+    def __init__(self, kube: Kube, seen: Seen, release: ReleaseKeeper) -> None:
         """Begin.
 
         Args:
             kube: The connection.
             seen: Told of every object that was written.
-            forget: Drops what is remembered of the release.
-            publish: Writes the overlay for those who write the release.
-            withdraw: Deletes it.
+            release: Writes beside the release; the release itself is long work and none of an actor's.
         """
-        self._kube = kube
-        self._seen = seen
-        self._forget_release, self._publish_overlay, self._withdraw_overlay = forget, publish, withdraw
+        self._kube, self._seen, self._keeper = kube, seen, release
         self._refused: dict[str, tuple[str, datetime, KubeError]] = {}
         self._lost: set[str] = set()
         self._do: Mapping[Verb, Callable[[Action], Awaitable[Json | None]]] = {
@@ -128,13 +118,13 @@ class Actor:
         )
 
     async def _forget(self, action: Action) -> None:  # noqa: ARG002 - all that do something have the same form
-        await self._forget_release()
+        await self._keeper.forget()
 
     async def _publish(self, action: Action) -> None:
-        await self._publish_overlay(action.body)
+        await self._keeper.publish(action.body)
 
     async def _withdraw(self, action: Action) -> None:
-        await self._withdraw_overlay(action.body)
+        await self._keeper.withdraw(action.body)
 
     async def _let_go(self, action: Action) -> None:
         await self._kube.patch(f"{PROFILES}/{action.name}", _without_finalizer(action.live, FINALIZER_PROFILE))

@@ -6,6 +6,7 @@ are compared as integers: Kubernetes guarantees their order since 1.35, and etcd
 """
 
 import itertools
+import math
 import time
 from collections.abc import Iterable, Mapping
 from typing import Any, Final, Generic, Protocol, TypeVar
@@ -43,6 +44,7 @@ class Cache(Generic[V]):
         self._index: Index[V] = {}
         self._written: Final[dict[str, tuple[V, float]]] = {}
         self._own: Final[dict[str, int]] = {}
+        self._gone: Final[dict[str, int]] = {}
 
     def attach(self, index: Index[V]) -> None:
         """Use an index; Kopf makes a new one each time it starts."""
@@ -51,6 +53,8 @@ class Cache(Generic[V]):
     def get(self, name: str) -> V | None:
         """The newest known state; None: the object does not exist."""
         indexed = max(self._index.get(("name", name), ()), key=lambda o: o.version, default=None)
+        if indexed is not None and indexed.version <= self._gone.get(name, -1):
+            indexed = None
         if name not in self._written:
             return indexed
         written, until = self._written[name]
@@ -63,7 +67,8 @@ class Cache(Generic[V]):
         """The newest known states of everything indexed under any of the keys, by name."""
         found: dict[str, V] = {}
         for indexed in itertools.chain.from_iterable(self._index.get(key, ()) for key in keys):
-            newest = self.get(indexed.name) if indexed.name in self._written else indexed
+            seen = indexed.name in self._written or indexed.name in self._gone
+            newest = self.get(indexed.name) if seen else indexed
             known = found.get(indexed.name)
             if newest is not None and (known is None or known.version < newest.version):
                 found[indexed.name] = newest
@@ -74,8 +79,20 @@ class Cache(Generic[V]):
         self._written[thing.name] = thing, time.monotonic() + _TRUSTED
         self._own[thing.name] = thing.version
 
+    def looked(self, name: str, thing: V | None) -> None:
+        """Remember what a look has shown; None: it does not exist. The watch may never tell, or later."""
+        known = self.get(name)
+        if thing is None:
+            self._written.pop(name, None)
+            if known is not None:
+                self._gone[name] = known.version
+        elif known is None or known.version < thing.version:
+            self._written[name] = thing, math.inf
+
     def arrived(self, thing: V) -> bool:
         """An event has come: forget the write that it has overtaken. Gives whether it is only that write's echo."""
+        if self._gone.get(thing.name, thing.version) < thing.version:
+            del self._gone[thing.name]
         if thing.name in self._written and self._written[thing.name][0].version <= thing.version:
             del self._written[thing.name]
         return self._own.get(thing.name) == thing.version

@@ -140,6 +140,9 @@ class Engine:
 def _decisive(pool: Raw) -> object:
     """All of a NodePool but its counters and the times of its conditions."""
     meta = {k: v for k, v in pool["metadata"].items() if k not in {"resourceVersion", "managedFields"}}
-    conditions = pool.get("status", {}).get("conditions", ())
-    judged = [{k: v for k, v in condition.items() if k != "lastTransitionTime"} for condition in conditions]
-    return meta, pool["spec"], judged
+    try:
+        conditions = pool.get("status", {}).get("conditions", ())
+        judged = [{k: v for k, v in condition.items() if k != "lastTransitionTime"} for condition in conditions]
+    except (AttributeError, TypeError):
+        judged = [{"status": pool.get("status")}]  # a CRD of another make lets through what it likes
+    return meta, pool.get("spec"), judged

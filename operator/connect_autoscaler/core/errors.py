@@ -48,6 +48,8 @@ class KubeError(Exception):
     message: str
     retry: Retry
     retry_after: float | None = None
+    absent: bool = False
+    """Whether this very object does not exist. Any other 404 may be an API server that does not serve its kind yet."""
 
     def __str__(self) -> str:
         return f"{self.reason}: {self.message}"
@@ -71,7 +73,8 @@ class KubeError(Exception):
         answer = _status_object(body)
         text = str(answer.get("message") or body[:200].decode(errors="replace") or status)
         reason, retry = _classify(status, text)
-        return cls(status, reason, f"{what}: {text}", retry, _retry_after(headers))
+        absent = status == HTTPStatus.NOT_FOUND and bool((answer.get("details") or {}).get("name"))
+        return cls(status, reason, f"{what}: {text}", retry, _retry_after(headers), absent)
 
     @classmethod
     def lost_race(cls, error: "KubeError") -> Self:

@@ -6,8 +6,10 @@ its own connection for lists and watches; nothing is ever written through it.
 
 import asyncio
 import json
+import logging
 import os
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from http import HTTPStatus
 from pathlib import Path
 from types import TracebackType
@@ -24,6 +26,7 @@ from connect_autoscaler.core.connector import Rest
 from connect_autoscaler.core.errors import NETWORK_ERRORS, KubeError, Retry
 from connect_autoscaler.core.lanes import Lane, Lanes
 
+log = logging.getLogger(__name__)
 _JSON: Final = "application/json"
 _APPLY: Final = "application/apply-patch+yaml"
 _JSON_PATCH: Final = "application/json-patch+json"
@@ -32,6 +35,8 @@ _CONNECTING: Final = 5.0
 _WATCHING: Final = aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=300)
 """The API server ends a watch sooner than that, or sends a bookmark: what is silent for longer is dead."""
 _PATIENCE: Final = 30
+_RENEWAL: Final = 5.0
+"""Seconds between readings of the credentials, however often they are refused."""
 _CONNECTIONS: Final = 8
 """Enough to saturate an API server from one event loop; the default of 100 costs 20 to 30 MiB."""
 
@@ -50,6 +55,15 @@ class Kube:
         self.guard: Callable[[], None] = lambda: None
         self.observe: Callable[[str, str, int], None] = lambda *_: None
         self._timeout = aiohttp.ClientTimeout(total=patience, sock_connect=min(patience, _CONNECTING))
+        self._load: Callable[[], Awaitable[client.Configuration]] | None = None
+        self._renewed = time.monotonic()
+        self._retired: list[client.ApiClient] = []
+        self._use(configuration)
+        self._host: str = configuration.host
+        self._lanes = Lanes(_CONNECTIONS)
+        self.user_agent: Final = f"connect-autoscaler/{__version__}"
+
+    def _use(self, configuration: client.Configuration) -> None:
         configuration.connection_pool_maxsize = 0  # lanes limit requests; watches come on top
         configuration.proxy = configuration.proxy or _proxy(configuration.host)
         # aiohttp would look for proxies, and read ~/.netrc in a thread, at every single request.
@@ -57,9 +71,6 @@ class Kube:
         self._configuration = configuration
         self._api = client.ApiClient(configuration)
         self._api.rest_client = Rest(configuration)
-        self._host: str = configuration.host
-        self._lanes = Lanes(_CONNECTIONS)
-        self.user_agent: Final = f"connect-autoscaler/{__version__}"
 
     @classmethod
     async def connect(
@@ -75,15 +86,21 @@ class Kube:
         Raises:
             kubernetes.aio.config.ConfigException: Neither is there, or the kubeconfig is unusable.
         """
-        configuration = client.Configuration()
-        if kubeconfig is None:
-            try:
-                config.load_incluster_config(configuration)
-            except config.ConfigException:
-                await config.load_kube_config(context=context, client_configuration=configuration)
-        else:
-            await config.load_kube_config(kubeconfig, context, configuration)
-        return cls(configuration, patience=patience)
+
+        async def load() -> client.Configuration:
+            configuration = client.Configuration()
+            if kubeconfig is None:
+                try:
+                    config.load_incluster_config(configuration)
+                except config.ConfigException:
+                    await config.load_kube_config(context=context, client_configuration=configuration)
+            else:
+                await config.load_kube_config(kubeconfig, context, configuration)
+            return configuration
+
+        kube = cls(await load(), patience=patience)
+        kube._load = load
+        return kube
 
     async def __aenter__(self) -> Self:
         return self
@@ -91,10 +108,32 @@ class Kube:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._api.close()
+        for api in (*self._retired, self._api):
+            await api.close()
+
+    async def _renew(self) -> bool:
+        """Read the credentials again: files, and what plugins print, rotate. Gives whether that was done.
+
+        Requests and watches under way keep their connection until they end.
+        """
+        now = time.monotonic()
+        if self._load is None or now - self._renewed < _RENEWAL:
+            return False
+        self._renewed = now
+        try:
+            fresh = await self._load()
+        except (config.ConfigException, OSError, ValueError) as error:
+            log.warning("credentials cannot be read again: %s", error)
+            return False
+        self._retired.append(self._api)
+        self._use(fresh)
+        if len(self._retired) > 1:
+            await self._retired.pop(0).close()
+        return True
 
     async def credentials(self) -> dict[str, Any]:
-        """The same server and identity for Kopf's connection, with the token as it is now (they rotate)."""
+        """The same server and identity for Kopf's connection, with the credentials as they are now (they rotate)."""
+        await self._renew()
         used, auth = self._configuration, await self._configuration.auth_settings()
         token = auth.get("BearerToken", {}).get("value") or ""
         return {
@@ -218,21 +257,29 @@ class Kube:
         url = f"{self._host}{path}" + (f"?{urlencode(query)}" if query else "")
         async with self._lanes.turn(lane):
             try:
-                await self._api.update_params_for_auth(headers, [], ["BearerToken"], path, method, body)
-                if method != "GET":
-                    self.guard()
-                answer = await self._api.call_api(method, url, headers, body, _request_timeout=self._timeout)
-                data: bytes = await answer.read()
+                status, answered, data = await self._ask(method, path, url, headers, body)
+                if status == HTTPStatus.UNAUTHORIZED and await self._renew():
+                    status, answered, data = await self._ask(method, path, url, headers, body)
             except NETWORK_ERRORS as error:
                 self.observe(method, path, 0)
                 raise KubeError.unreachable(what, error) from error
-        self.observe(method, path, answer.status)
-        if answer.status >= HTTPStatus.BAD_REQUEST:
-            raise KubeError.from_answer(what, answer.status, answer.headers, data)
+        self.observe(method, path, status)
+        if status >= HTTPStatus.BAD_REQUEST:
+            raise KubeError.from_answer(what, status, answered, data)
         try:
             return json.loads(data)  # type: ignore[no-any-return]
         except ValueError as error:
             raise KubeError.unreachable(what, error) from error
+
+    async def _ask(
+        self, method: str, path: str, url: str, headers: Mapping[str, str], body: Any
+    ) -> tuple[int, Mapping[str, str], bytes]:
+        sent = dict(headers)
+        await self._api.update_params_for_auth(sent, [], ["BearerToken"], path, method, body)
+        if method != "GET":
+            self.guard()
+        answer = await self._api.call_api(method, url, sent, body, _request_timeout=self._timeout)
+        return answer.status, answer.headers, await answer.read()
 
 
 def in_cluster() -> bool:

@@ -1,7 +1,7 @@
 """Reads one release: watches what belongs to it, and decodes its Secrets for the length of a pass."""
 
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import Enum, auto
@@ -18,7 +18,7 @@ from connect_autoscaler.core.release_model import LiveChange
 from connect_autoscaler.core.watch import METADATA, Watch
 from connect_autoscaler.nodepools.managers import UNKNOWN, author, owners
 from connect_autoscaler.release.facts import Facts, assess, claims, guards, observe, server_of
-from connect_autoscaler.release.history import Entries, Entry, Revision, UnreadableError, decode
+from connect_autoscaler.release.history import Entries, Entry, Revision, UnreadableError, decode, readable
 from connect_autoscaler.release.lists import RENDERED
 from connect_autoscaler.release.manifest import ObjectKey, Server, find_server, objects, place, runs_connect, shown_by
 from connect_autoscaler.release.merge import Change, Merged, differences
@@ -104,8 +104,9 @@ class ReleaseReader:
         Raises:
             KubeError: The Deployment cannot be read.
         """
-        rendered = objects(revision.manifest, self.namespace)
-        server = find_server(rendered)
+        with _readable(), readable(f"The manifest of revision {revision.number}"):
+            rendered = objects(revision.manifest, self.namespace)
+            server = find_server(rendered)
         if server is None:
             return Rollout.NOT_BEGUN
         key = server.deployment
@@ -172,25 +173,24 @@ class ReleaseReader:
         assert entries.deployed is not None  # noqa: S101 - callers have seen to it
         revision = await self.revision(entries.deployed)
         await self._look_at_claims(revision)
-        facts, merged = assess(
-            profile,
-            revision,
-            self.namespace,
-            state,
-            server_pools=server_pools,
-            content_pools=content_pools,
-            access_modes=self._modes,
-            wanted=wanted,
-        )
+        with _readable():
+            facts, merged = assess(
+                profile,
+                revision,
+                self.namespace,
+                state,
+                server_pools=server_pools,
+                content_pools=content_pools,
+                access_modes=self._modes,
+                wanted=wanted,
+            )
         return Reading(entries, revision, facts, merged)
 
     async def revision(self, entry: Entry) -> Revision:
         """Read and decode one revision."""
         secret = await self._kube.get(f"/api/v1/namespaces/{self.namespace}/secrets/{entry.name}")
-        try:
+        with _readable():
             return decode(secret)
-        except UnreadableError as error:
-            raise KubeError(0, Reason.UNSUPPORTED_STORAGE, str(error), Retry.LATER) from None
 
     async def _follow(self, server: Server | None, selector: Mapping[str, str], content_namespace: str) -> None:
         """Watch the objects that carry the overlay, and the pods."""
@@ -327,9 +327,11 @@ class ReleaseReader:
 
     async def _look_at_claims(self, revision: Revision) -> None:
         """Read the access modes of the claims that the server mounts; what cannot be read stays unknown."""
-        rendered = objects(revision.manifest, self.namespace)
-        server = find_server(rendered)
-        for name in claims(rendered[server.deployment]) if server else ():
+        with _readable(), readable(f"The manifest of revision {revision.number}"):
+            rendered = objects(revision.manifest, self.namespace)
+            server = find_server(rendered)
+            mounted = claims(rendered[server.deployment]) if server else ()
+        for name in mounted:
             with contextlib.suppress(KubeError):
                 found = await self._kube.get(f"/api/v1/namespaces/{self.namespace}/persistentvolumeclaims/{name}")
                 self._modes[name] = tuple(found["spec"].get("accessModes", ()))
@@ -344,6 +346,19 @@ def complete(deployment: Json) -> bool:
     current = status.get("observedGeneration", 0) >= deployment["metadata"]["generation"]
     counts = (status.get(name, 0) for name in ("replicas", "updatedReplicas", "availableReplicas"))
     return current and all(count == replicas for count in counts)
+
+
+@contextlib.contextmanager
+def _readable() -> Iterator[None]:
+    """Say of what is no release of Helm's what one can do about it.
+
+    Raises:
+        KubeError: Instead of the `UnreadableError`.
+    """
+    try:
+        yield
+    except UnreadableError as error:
+        raise KubeError(0, Reason.UNSUPPORTED_STORAGE, str(error), Retry.LATER) from None
 
 
 def _gone() -> Change:

@@ -18,29 +18,24 @@ from typing import Final
 
 from connect_autoscaler.api.conditions import ConditionType, Problem, Reason
 from connect_autoscaler.api.profile import Profile
-from connect_autoscaler.api.spec import When
 from connect_autoscaler.api.status import Disruption, ProfileStatus
 from connect_autoscaler.core import metrics, report
 from connect_autoscaler.core.act import Actor
-from connect_autoscaler.core.bodies import bodies, live
-from connect_autoscaler.core.cache import EVERY
+from connect_autoscaler.core.bodies import bodies
 from connect_autoscaler.core.context import Context
 from connect_autoscaler.core.errors import KubeError, Retry
 from connect_autoscaler.core.events import Event, corrections
 from connect_autoscaler.core.fights import Fights
-from connect_autoscaler.core.giving_back import wants_restore
-from connect_autoscaler.core.jobs_keeper import JobsKeeper, busy
+from connect_autoscaler.core.gather import Gatherer
+from connect_autoscaler.core.jobs_keeper import busy
 from connect_autoscaler.core.model import OF_RELEASE, Action, Outcome, Plan, Snapshot, Verb
-from connect_autoscaler.core.placement_reader import PlacementReader
 from connect_autoscaler.core.plan import plan
 from connect_autoscaler.core.pools import OWNER_REFERENCES
-from connect_autoscaler.core.release_keeper import ReleaseKeeper
-from connect_autoscaler.core.release_model import JobsView, ReleaseView
+from connect_autoscaler.core.release_model import ReleaseView
 from connect_autoscaler.core.release_plan import opponent
 from connect_autoscaler.core.requests import requested_at
+from connect_autoscaler.core.second_look import SecondLook
 from connect_autoscaler.nodepools.health import picked_up_by
-from connect_autoscaler.nodepools.ownership import Peer
-from connect_autoscaler.placement.scene import Scene
 
 log = logging.getLogger(__name__)
 
@@ -77,13 +72,10 @@ class Worker:
         self._context, self._name, self._uid, self._claims_changed = context, profile.name, profile.uid, claims_changed
         self._fights = Fights()
         self._ending = False
-        self._known: tuple[JobsView | None, Scene | None] = (None, None)
-        self._keeper = ReleaseKeeper(context.kube, context.tools, context.clock, self.wake, self._tell)
-        self._placement = PlacementReader(context.kube, context.clock, self.wake)
-        self._jobs = JobsKeeper(context.kube, context.clock, self.wake, self._tell)
-        self._actor = Actor(
-            context.kube, context.wrote, self._keeper.forget, self._keeper.publish, self._keeper.withdraw
-        )
+        self._gatherer = Gatherer(context, self.wake, self._tell)
+        self._release = self._gatherer.release
+        self._actor = Actor(context.kube, context.wrote, self._release)
+        self._second_look = SecondLook(context)
         self._woken = asyncio.Event()
         self._deadline = self._quiet_until = time.monotonic()  # a wall clock that is put back would hold all up
         self._clocks = context.clock(), time.monotonic()
@@ -106,15 +98,10 @@ class Worker:
         self._ending = True  # passes go on healing meanwhile, but begin no long work
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(grace):
-                await self._keeper.finish()
+                await self._release.finish()
         self.task.cancel()
         await asyncio.gather(self.task, return_exceptions=True)
-        await self._let_release_be()
-
-    async def _let_release_be(self) -> None:
-        await self._keeper.close()
-        self._placement.close()
-        self._jobs.close()
+        await self._gatherer.close()
 
     def _tell(self, event: Event) -> None:
         if profile := self._context.profiles.get(self._name):
@@ -156,6 +143,10 @@ class Worker:
         profile = self._context.profiles.get(self._name)
         if profile is None or profile.uid != self._uid:
             return _NOTHING_DUE
+        await self._second_look.take(profile)
+        profile = self._context.profiles.get(self._name)
+        if profile is None:
+            return _NOTHING_DUE
         async with self._context.turns:
             status, due, announced = await self._reconcile(profile, now)
         await self._context.kube.calm()
@@ -171,7 +162,7 @@ class Worker:
         """
         self._note_request(profile)
         try:
-            snapshot = await self._gather(profile, now)
+            snapshot = self._remembering(await self._gatherer.gather(profile, self._draft), now)
         except KubeError as error:
             if error.retry is Retry.SOON:
                 raise
@@ -197,8 +188,8 @@ class Worker:
         corrects = opponent(view, view.facts) if action.drift and view.facts else None
         servers, content = bodies(snapshot)
         allowed = partial(self._may_begin, action, snapshot)
-        self._keeper.begin(action, snapshot.profile, servers, content, view, corrects, allowed)
-        return replace(snapshot, release=replace(view, work=self._keeper.work))
+        self._release.begin(action, snapshot.profile, servers, content, view, corrects, allowed)
+        return replace(snapshot, release=replace(view, work=self._release.work))
 
     def _may_begin(self, action: Action, snapshot: Snapshot) -> bool:
         """Whether long work that was decided on would be decided on now: gates close, people change their minds."""
@@ -209,10 +200,9 @@ class Worker:
             return False
         # What was announced for it stands no more in status, since it is said to be under way.
         profile = replace(profile, status=snapshot.profile.status)
-        view = busy(self._keeper.with_content(snapshot.release), snapshot.jobs)
-        peers = tuple(Peer.of(p) for p in self._context.profiles.by(EVERY).values() if p.uid != profile.uid)
-        now = self._context.clock()
-        decided = plan(replace(snapshot, profile=profile, peers=peers, release=view), now).release
+        view = busy(self._release.with_content(snapshot.release), snapshot.jobs)
+        peers = self._gatherer.peers(profile)
+        decided = plan(replace(snapshot, profile=profile, peers=peers, release=view), self._context.clock()).release
         work = decided.work if decided else None
         return work is not None and (work.verb, work.digest) == (action.verb, action.digest)
 
@@ -246,54 +236,12 @@ class Worker:
     def _begin_afresh(self) -> None:
         self._fights.reset()
         self._actor.forget_refusals()
-        self._keeper.refresh()
-        self._placement.refresh()
-        self._context.lookups.forget()
+        self._gatherer.refresh()
 
-    async def _gather(self, profile: Profile, now: datetime) -> Snapshot:
-        context = self._context
-        refs = {pool.node_class_key for pool in profile.pools if pool.managed}
-        me = Peer.of(profile)
-        peers = tuple(Peer.of(p) for p in context.profiles.by(EVERY).values() if p.uid != profile.uid)
-        rivals = [peer for peer in peers if peer.rivals(me)]
-        names = {pool.name for pool in profile.pools}.union(*(rival.pools for rival in rivals))
-        pools = context.pools.by(("mark", profile.name), ("mark", profile.uid))
-        pools.update((name, pool) for name in names if (pool := context.pools.get(name)) is not None)
+    def _remembering(self, snapshot: Snapshot, now: datetime) -> Snapshot:
+        """Add what is remembered of earlier passes."""
         self._disruptive = [time for time in self._disruptive if now - time < timedelta(days=1)]
-        snapshot = Snapshot(
-            profile=profile,
-            karpenter=await context.lookups.karpenter(),
-            node_classes={ref: await context.lookups.node_class(ref) for ref in refs},
-            pools=pools,
-            claims={name: tuple(context.claims.by(("pool", name)).values()) for name in {*names, *pools}},
-            peers=peers,
-            fights=self._fights.active(now),
-            draft=self._draft,
-            corrections_today=len(self._disruptive),
-        )
-        # A deleted profile that keeps the release has nothing to see there, but for what is under way.
-        if profile.deleting and not self._keeper.work and not wants_restore(snapshot):
-            return snapshot
-        if profile.claimed_release is None:
-            # An upgrade that was begun is brought to its end: that costs less than to turn back.
-            if not (self._keeper.work and self._keeper.work.writes):
-                await self._let_release_be()
-            return snapshot
-        contested = any(rival.release == me.release for rival in rivals)
-        view = await self._keeper.look(profile, *bodies(snapshot), wanted=not profile.deleting, contested=contested)
-        snapshot = replace(snapshot, release=view)
-        if profile.deleting:
-            self._placement.close()
-            self._jobs.close()
-            return snapshot
-        if view.facts is None:  # for a moment: what was known a pass ago is better than nothing
-            return replace(snapshot, jobs=self._known[0], scene=self._known[1])
-        differs = view.facts.changes or view.live or (view.export is not None and not view.exported)
-        pending = bool(differs) and profile.spec.disruptions.when is When.WHEN_IDLE
-        jobs = self._jobs.look(profile, view, self._keeper.store, pending=pending)
-        scene = await self._placement.look(profile, view, *live(snapshot))
-        self._known = jobs, scene
-        return replace(snapshot, release=busy(view, jobs), jobs=jobs, scene=scene)
+        return replace(snapshot, fights=self._fights.active(now), corrections_today=len(self._disruptive))
 
     def _remember(self, decided: Plan, outcome: Outcome, now: datetime) -> None:
         """Count corrections: for fights, and for the daily limit of those that replace nodes."""
@@ -333,8 +281,8 @@ class Worker:
         """Seconds until time alone, or a failure, calls for another pass."""
         resync = profile.spec.resync.total_seconds() * random.uniform(1 - _JITTER, 1 + _JITTER)  # noqa: S311
         times = [resync]
-        if self._jobs.due:
-            times.append(max((self._jobs.due - now).total_seconds(), 0.0))
+        if self._gatherer.jobs.due:
+            times.append(max((self._gatherer.jobs.due - now).total_seconds(), 0.0))
         if decided.wake_at:
             times.append(max((decided.wake_at - now).total_seconds(), 0.0))
         # The echo of a creation wakes nobody, so it is now that the time of "not picked up" has to be remembered.

@@ -50,7 +50,8 @@ def _server_placed(scene: Scene) -> Check:
         return Check(name=name, result=_UNKNOWN, message="Nodes cannot be seen: grant list and watch on nodes")
     strays = list(_strays(scene, scene.running_servers, scene.names(scene.server_pools), scene.placement.server))
     if strays:
-        return _failed(name, strays, "delete such a pod, so that it is scheduled anew, when nothing runs on it")
+        advice = "once the release is configured, delete such a pod when nothing runs on it: it is scheduled anew"
+        return _failed(name, strays, advice)
     return _passed(name, f"{len(scene.running_servers)} servers run on the server pool", scene.running_servers)
 
 

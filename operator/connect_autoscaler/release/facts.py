@@ -11,7 +11,7 @@ from connect_autoscaler.api.pointers import covers
 from connect_autoscaler.api.profile import Profile
 from connect_autoscaler.release.exceptions import ignored, without
 from connect_autoscaler.release.export import exported
-from connect_autoscaler.release.history import Revision
+from connect_autoscaler.release.history import Revision, readable
 from connect_autoscaler.release.manifest import (
     GCFG,
     ObjectKey,
@@ -109,11 +109,19 @@ def assess(
 
     Returns:
         What decisions need, and the merged values, which hold secrets.
+
+    Raises:
+        UnreadableError: The stored manifest is none of Helm's.
     """
-    rendered = objects(revision.manifest, namespace)
-    server = find_server(rendered)
-    deployment = rendered[server.deployment] if server else {}
-    selector = get(deployment, _SELECTOR) or {}
+    with readable(f"The manifest of revision {revision.number}"):
+        rendered = objects(revision.manifest, namespace)
+        server = find_server(rendered)
+        deployment = rendered[server.deployment] if server else {}
+        selector = get(deployment, _SELECTOR) or {}
+        shown = shown_by(rendered, server) if server else {}
+        service = service_url(rendered, selector)
+        content_namespace = _content_namespace(rendered, server) or namespace
+        claims(deployment)
     asked = overlay(profile, _taints(server_pools), _taints(content_pools), selector) if wanted else {}
     applied = state.applied if state else {}
     if wanted:
@@ -123,7 +131,6 @@ def assess(
     merged = merge(revision.config, revision.defaults, applied, asked, state.prior if state else {})
     expected = in_effect(values, asked)
     unset = {change.pointer for change in merged.changes}
-    shown = shown_by(rendered, server) if server else {}
     subject = Subject(revision, values, merged, deployment, server_pools, content_pools, access_modes)
     facts = Facts(
         revision=revision.number,
@@ -134,8 +141,8 @@ def assess(
         apply_method=revision.apply_method,
         server=server,
         selector=selector,
-        content_namespace=_content_namespace(rendered, server) or namespace,
-        service=service_url(rendered, selector),
+        content_namespace=content_namespace,
+        service=service,
         problem=refusal(subject) if wanted else None,
         config=state.digest(revision.config) if state else "",
         wanted=asked,

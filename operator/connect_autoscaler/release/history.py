@@ -5,13 +5,17 @@ the revision of the highest number tells of a lock, only the newest one with sta
 """
 
 import base64
+import contextlib
 import gzip
+import io
 import json
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, Self
+
+import yaml
 
 Json = dict[str, Any]
 
@@ -20,6 +24,11 @@ LABEL_ATTEMPT: Final = "connect-autoscaler.io/attempt"
 SECRET_TYPE: Final = "helm.sh/release.v1"  # noqa: S105 - a type of Secret
 _GZIP: Final = b"\x1f\x8b\x08"
 _DEPLOYED: Final = "deployed"
+_LARGEST: Final = 16 << 20
+"""Bytes that a revision may unpack to. A Secret has a megabyte at most, and what Helm packs is text, some tenth of it;
+a few kilobytes of anything else may unpack to gigabytes."""
+_DEEPEST: Final = 100
+"""Levels that values may have: all that walks through them calls itself."""
 
 
 class UnreadableError(ValueError):
@@ -117,35 +126,86 @@ def decode(secret: Mapping[str, Any]) -> Revision:
     Raises:
         UnreadableError: It does not hold what Helm writes.
     """
-    try:
-        raw = base64.b64decode(base64.b64decode(secret["data"]["release"]))
-        release = json.loads(gzip.decompress(raw) if raw.startswith(_GZIP) else raw)
+    with readable(f"Secret {secret['metadata']['name']}"):
+        release = json.loads(_unpacked(base64.b64decode(base64.b64decode(secret["data"]["release"]))))
         info, chart = release["info"], release["chart"]
         metadata = chart["metadata"]
         return Revision(
             number=int(release["version"]),
-            status=info["status"],
-            description=info.get("description", ""),
+            status=_text(info["status"]),
+            description=_text(info.get("description")),
             deployed_at=_time(info.get("last_deployed")),
-            rollback_to=info.get("rollback_revision") or None,
+            rollback_to=int(info.get("rollback_revision") or 0) or None,
             labels=secret["metadata"].get("labels", {}),
-            chart=metadata["name"],
-            chart_version=metadata["version"],
-            app_version=metadata.get("appVersion", ""),
-            apply_method=release.get("apply_method") or "csa",
+            chart=_text(metadata["name"]),
+            chart_version=_text(metadata["version"]),
+            app_version=_text(metadata.get("appVersion")),
+            apply_method=_text(release.get("apply_method")) or "csa",
             has_hooks=bool(release.get("hooks")),
-            config=release.get("config") or {},
-            defaults=chart.get("values") or {},
-            templates={t["name"]: base64.b64decode(t["data"]) for t in chart.get("templates") or ()},
-            manifest=release.get("manifest", ""),
+            config=_values(release.get("config")),
+            defaults=_values(chart.get("values")),
+            templates={_text(t["name"]): base64.b64decode(t["data"]) for t in chart.get("templates") or ()},
+            manifest=_text(release.get("manifest")),
         )
-    except (KeyError, TypeError, ValueError, AttributeError, zlib.error, EOFError, OSError) as error:
+
+
+_NOT_HELMS: Final = (
+    *(KeyError, TypeError, ValueError, AttributeError, OverflowError),
+    *(zlib.error, yaml.YAMLError, EOFError, OSError, RecursionError),
+)
+"""What it comes to if something else stands where Helm writes."""
+
+
+@contextlib.contextmanager
+def readable(what: str) -> Iterator[None]:
+    """Within the context something is read that Helm has written; if it has not, that is said in one way.
+
+    Args:
+        what: It.
+
+    Raises:
+        UnreadableError: It has another form.
+    """
+    try:
+        yield
+    except _NOT_HELMS as error:
         # From None: the chained errors hold values.
-        raise UnreadableError(
-            f"Secret {secret['metadata']['name']} is no Helm release: {type(error).__name__}"
-        ) from None
+        raise UnreadableError(f"{what} is no Helm release: {type(error).__name__}") from None
+
+
+def _unpacked(raw: bytes) -> bytes:
+    if not raw.startswith(_GZIP):
+        return raw
+    with gzip.GzipFile(fileobj=io.BytesIO(raw)) as stream:
+        text = stream.read(_LARGEST + 1)
+    if len(text) > _LARGEST:
+        raise ValueError
+    return text
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str | None):
+        raise TypeError
+    return (value or "").encode(errors="replace").decode()  # JSON may hold half a character, status may not
+
+
+def _values(document: Any) -> Json:
+    if not isinstance(document, dict | None):
+        raise TypeError
+    level: list[Any] = [document or {}]
+    for _ in range(_DEEPEST):
+        level = [each for node in level for each in (node.values() if isinstance(node, dict) else node)]
+        level = [each for each in level if isinstance(each, dict | list)]
+    if level:
+        raise ValueError
+    return document or {}
 
 
 def _time(text: str | None) -> datetime | None:
     """Read Go's RFC 3339 with nanoseconds."""
-    return datetime.fromisoformat(text) if text and not text.startswith("0001-") else None
+    if not text or text.startswith("0001-"):
+        return None
+    found = datetime.fromisoformat(text)
+    if found.tzinfo is None:
+        raise ValueError
+    return found

@@ -117,7 +117,7 @@ def _storage(subject: Subject) -> Iterator[Problem]:
 
 def _forms(subject: Subject) -> Iterator[Problem]:
     kind = get(subject.values, (*JOB_BASE, "kind"))
-    if kind not in {None, "Job"}:
+    if kind is not None and kind != "Job":
         yield Problem(
             Reason.JOB_BASE_INVALID, f"backends.kubernetes.defaultResourceJobBase.kind is {kind}; it must be Job"
         )

@@ -10,6 +10,8 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import datetime
 from typing import Any, Final, Self
 
+from pydantic import TypeAdapter
+
 from connect_autoscaler.api.conditions import Reason
 from connect_autoscaler.api.names import ANNOTATION_PROFILE_UID, FIELD_MANAGER, LABEL_MANAGED_BY, LABEL_PROFILE
 from connect_autoscaler.release.merge import Prior
@@ -80,8 +82,9 @@ class State:
         """Read the Secret; None if it is not one of ours, or not readable."""
         try:
             raw = json.loads(base64.b64decode(secret["data"][_KEY]))
+            raw["salt"].encode("ascii")
             record = raw.get("record")
-            return cls(
+            found = cls(
                 salt=raw["salt"],
                 applied=raw["applied"],
                 prior=raw["prior"],
@@ -89,8 +92,10 @@ class State:
                 corrections=tuple((time, by) for time, by in raw["corrections"]),
                 reruns=tuple((key, time) for key, time in raw.get("reruns", ())),
             )
-        except (AttributeError, KeyError, TypeError, ValueError):
+            _check(found)
+        except (AttributeError, KeyError, TypeError, ValueError, RecursionError):
             return None
+        return found
 
     def secret(self, name: str, namespace: str, profile: str, uid: str) -> Json:
         """Write the Secret, without an ownerReference: a foreground deletion would collect it before it is needed."""
@@ -158,6 +163,22 @@ _REMEMBERED: Final = 20
 _RERUNS: Final = 1000
 """More than an hour can have, and more than Connect keeps orphans for."""
 _REASONS: Final = {each.value: each for each in Reason}
+
+
+def _check(state: State) -> None:
+    """Refuse what the operator has not written: somebody with a right to edit Secrets may have.
+
+    Raises:
+        ValueError: Something has another type.
+        RecursionError: It is too deep to be walked through.
+    """
+    _FORM.validate_python(asdict(state))
+    for before in (*state.prior.values(), *(state.record.prior.values() if state.record else ())):
+        if not ("value" in before if before.get("had") else isinstance(before.get("depth"), int)):
+            raise ValueError
+
+
+_FORM: Final = TypeAdapter(State)
 
 
 def _record(raw: Mapping[str, Any]) -> Record:
