@@ -15,6 +15,8 @@ from xdist.scheduler import LoadScopeScheduling
 
 from sandbox import Cluster, Parts, cluster
 
+pytest.register_assert_rewrite("unit.apply", "unit.reporting")  # tests of several folders use them
+
 _TOGETHER: Final = {
     "stages": ("e2e/deletion", "e2e/karpenter", "e2e/losses", "e2e/protection_ends"),
     "oldest": ("e2e/admission", "e2e/old_karpenter"),

@@ -91,7 +91,7 @@ def may(workspace: Workspace, verb: str) -> bool:
 
 
 class Rights:
-    """The operator's right to write NodePools."""
+    """The operator's rights to write: what `components/enforcement` brings."""
 
     def __init__(self, workspace: Workspace) -> None:
         self._workspace = workspace

@@ -88,7 +88,8 @@ async def powerless() -> AsyncIterator[tuple[Rights, Profile]]:
 
 async def test_the_operator_has_no_rights(powerless: tuple[Rights, Profile]) -> None:
     rights, profile = powerless
-    await refused(profile, "Forbidden", "cannot patch", "nodepools", "karpenter.sh", LocalOperator.user)
+    words = ("cannot patch", "connectautoscalingprofiles", LocalOperator.user)  # first of all its finalizer
+    await refused(profile, "Forbidden", *words)
     rights.grant()
 
 

@@ -2,10 +2,7 @@
 
 import os
 
-import pytest
 from hypothesis import HealthCheck, settings
-
-pytest.register_assert_rewrite("unit.apply", "unit.reporting")
 
 _LIMITS = settings(deadline=None, max_examples=80, suppress_health_check=[HealthCheck.too_slow])
 

@@ -58,3 +58,12 @@ def test_no_answer() -> None:
     error = KubeError.unreachable("GET /x", TimeoutError())
     assert (error.status, error.retry) == (0, Retry.SOON)
     assert "TimeoutError" in error.message
+
+
+def test_only_an_answer_that_names_the_object_says_that_it_is_absent() -> None:
+    """An API server that has not loaded a CustomResourceDefinition yet answers 404 to everything of its kind."""
+    named = json.dumps({"kind": "Status", "details": {"name": "connect-server", "kind": "nodepools"}}).encode()
+    assert KubeError.from_answer("GET x", 404, {}, named).absent
+    for body in (b"404 page not found\n", b'{"kind":"Status","details":{}}', b'{"kind":"Status"}'):
+        assert not KubeError.from_answer("GET x", 404, {}, body).absent
+    assert not KubeError.from_answer("GET x", 409, {}, named).absent

@@ -40,7 +40,7 @@ from unit.planning import (
     patch,
     waiting,
 )
-from unit.reporting import status_of
+from unit.reporting import said, status_of
 
 
 def test_a_fresh_bad_edit_of_the_template_heals_at_once() -> None:
@@ -232,3 +232,10 @@ def test_approval_does_not_open_a_fight() -> None:
     seen = settled(bend={CONTENT: EXPIRY}, claims=born_elsewhere(CONTENT), fights=[fight(pointer, CONTENT_POOL)])
     assert plan(seen, NOW).digest is None
     assert done(plan(approved(seen, None), NOW)) == []
+
+
+def test_what_is_about_to_be_done_is_not_called_done() -> None:
+    """Else `kubectl wait --for=condition=Ready` would return between the announcement and the deed."""
+    spec = {"disruptions": {"when": "Immediately"}, "contentPool": {"expireAfter": "100h"}}
+    seen = settled(spec, written={"disruptions": {"when": "Immediately"}}, claims=born_here(CONTENT))
+    assert said(status_of(seen, Outcome()))["Ready"] == ("Unknown", "Progressing")

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime, timedelta
+from http import HTTPStatus
 from typing import Any, Final, TypeVar
 
 from connect_autoscaler.api.conditions import Reason
@@ -266,10 +267,11 @@ async def _tolerating_races(request: Awaitable[Json]) -> Json | None:
 
 
 async def _tolerating_absence(request: Awaitable[T]) -> T | None:
+    """Take it that the object is gone, or another one now, if the API server says just that."""
     try:
         return await request
     except KubeError as error:
-        if error.status in {404, 409}:
+        if error.absent or (error.status == HTTPStatus.CONFLICT and "UID" in error.message):
             return None
         raise
 

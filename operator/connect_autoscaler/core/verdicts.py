@@ -18,7 +18,17 @@ from connect_autoscaler.api.status import (
     DriftStatus,
 )
 from connect_autoscaler.core.errors import Retry
-from connect_autoscaler.core.model import OF_RELEASE, Action, Outcome, Plan, PoolPlan, ReleasePlan, Snapshot, Verdict
+from connect_autoscaler.core.model import (
+    OF_RELEASE,
+    Action,
+    Outcome,
+    Plan,
+    PoolPlan,
+    ReleasePlan,
+    Snapshot,
+    Verb,
+    Verdict,
+)
 from connect_autoscaler.core.release_words import why_waiting
 from connect_autoscaler.nodepools.health import Health, health
 from connect_autoscaler.placement.checks import (
@@ -202,6 +212,8 @@ def _ready(snapshot: Snapshot, plan: Plan, pools: Verdict, drift: DriftStatus, p
     for action, reason in plan.deferred:
         if not action.drift and reason is not Reason.ANNOUNCED:
             return Verdict(_FALSE, Reason.DEFERRED, _deferred(snapshot, plan, action, reason))
+        if not action.drift and action.verb is Verb.APPLY:
+            return Verdict(_UNKNOWN, Reason.PROGRESSING, f"{action.verb} of {action.target} begins, see status.plan")
     if release and release.status is not _TRUE:
         return _unconfigured(snapshot, plan, release)
     if placed and placed.status is _FALSE:

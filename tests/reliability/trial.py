@@ -1,0 +1,280 @@
+"""One plan carried out: the workload, with its faults, and all that was seen of it."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from typing import Final
+
+from harness import Json, Workspace, unique
+from reliability.haste import HOLD
+from reliability.incarnation import Incarnation, ProcessIncarnation
+from reliability.proxy import Proxy, Tuning
+from reliability.record import Record
+from reliability.rules import Rule, Rules
+from reliability.stage import Picture, Stage
+from reliability.workloads import Workload, ready
+from reliability.world import World
+from sandbox import eventually
+
+QUIET: Final = HOLD + 0.2
+"""Seconds without a write after which none is to come, unless time is to bring it."""
+LIMIT: Final = 60.0
+"""Seconds in which the end state has to be reached."""
+_SETTLED: Final = 1.0
+"""Seconds without a write after which what was held back is out, also on a busy machine."""
+_SLOW: Final = 6.0
+"""How many times as long a process takes over it, which holds a status back for two seconds."""
+_POLL: Final = 0.03
+_LONG: Final = 3600.0
+_GRACE: Final = 1.0
+"""Seconds that a fault may take to meet its request once the end state is reached."""
+_AWAY: Final = 0.1
+"""Seconds until an operator that ended by itself is started again."""
+
+
+@dataclass
+class Seen:
+    """What was seen of one plan.
+
+    Attributes:
+        workload: What was done.
+        own: The name that all objects began with.
+        before: State of the NodePool that is nobody's, at the beginning.
+        after: The same at the end.
+        picture: The end state.
+        record: All requests.
+        mark: Where in the record the steps begin.
+        events_mark: The same among the events of watches.
+        shown: Events of watches from there to the last restart.
+        restarted: Where in the record the last restart begins, which is to write nothing.
+        cleaned: Where in the record the removal of the profile begins, of which nothing is judged.
+        fired: How many requests or events were met by faults.
+        events: Kubernetes Events about the profile, in all.
+        lives: How often the operator was started, but for the last restart.
+        log: Lines of all incarnations.
+        crashes: How often the operator was killed.
+        exits: What the operator ended with by itself.
+        stuck: Why the end state was not reached; None: it was.
+        seconds: From the first step to the end state.
+        healthy: Whether its liveness probe answered at the end.
+        began: When the steps began, seconds of `time.monotonic`.
+    """
+
+    workload: Workload
+    own: str = ""
+    before: Json = field(default_factory=dict)
+    after: Json = field(default_factory=dict)
+    picture: Picture = field(default_factory=dict)
+    record: Record = field(default_factory=Record)
+    mark: int = 0
+    events_mark: int = 0
+    shown: list[str] = field(default_factory=list)
+    restarted: int = 0
+    cleaned: int = 0
+    fired: int = 0
+    events: list[Json] = field(default_factory=list)
+    lives: int = 0
+    log: list[str] = field(default_factory=list)
+    crashes: int = 0
+    exits: list[str] = field(default_factory=list)
+    stuck: str | None = None
+    seconds: float = 0.0
+    healthy: bool = True
+
+
+class Lives:
+    """The operator of one plan: killed by rules, started again when it is gone, as a kubelet would."""
+
+    def __init__(
+        self, world: World, seen: Seen, rules: Rules, tuning: Tuning, kind: type[Incarnation | ProcessIncarnation]
+    ) -> None:
+        self._world, self._own, self._seen, self._rules, self._tuning = world, seen.own, seen, rules, tuning
+        self._kind = kind
+        self._stack = AsyncExitStack()
+        self._burials: list[asyncio.Task[object]] = []
+        self._number = 0
+        self._watcher: asyncio.Task[None] | None = None
+        self.now: Incarnation | ProcessIncarnation | None = None
+
+    async def start(self) -> None:
+        """Begin a life, and wait for nothing."""
+        self._number += 1
+        self._seen.lives += not self._seen.restarted
+        proxy = Proxy(self._world.cluster, self._own, self._seen.record, self._rules, str(self._number), self._tuning)
+        await self._stack.enter_async_context(self._world.proxies.open(proxy))
+        self.now = self._kind(proxy, self._world.kubeconfig)
+        self.now.launch()
+        self._watcher = asyncio.create_task(self._watch(self.now))
+
+    async def stop(self) -> None:
+        """End the present life in good order."""
+        if self._watcher:
+            self._watcher.cancel()
+        if self.now:
+            ended, self.now = self.now, None
+            await self._bury(ended)
+
+    async def close(self) -> None:
+        """End all, and their proxies."""
+        await self.stop()
+        await asyncio.gather(*self._burials)
+        await self._stack.aclose()
+
+    async def _bury(self, ended: Incarnation | ProcessIncarnation) -> None:
+        problem = await ended.stop()
+        self._seen.log += ended.log.lines
+        if problem and not ended.proxy.died.done():
+            self._seen.exits.append(problem)
+
+    async def _watch(self, life: Incarnation | ProcessIncarnation) -> None:
+        await eventually(lambda: life.ended or life.proxy.died.done(), timeout=_LONG, interval=_POLL)
+        if life.proxy.died.done():
+            self._seen.crashes += 1
+        else:
+            await asyncio.sleep(_AWAY)
+        self._burials.append(asyncio.create_task(self._bury(life)))
+        await self.start()
+
+
+class Trial:
+    """Carries out one plan.
+
+    Args:
+        world: Where.
+        workload: What is done.
+        rules: What happens meanwhile.
+        process: Whether the operator is a process, with its own times, which is killed by SIGKILL.
+    """
+
+    def __init__(
+        self, world: World, workload: Workload, rules: tuple[Rule, ...] = (), *, process: bool = False
+    ) -> None:
+        self._slow = _SLOW if process else 1.0
+        self._world, self._workload, self._planned = world, workload, rules
+        self._rules, self._tuning = Rules(), Tuning()
+        self.seen = Seen(workload, own=unique("c"))
+        kind = ProcessIncarnation if process else Incarnation
+        self._lives = Lives(world, self.seen, self._rules, self._tuning, kind)
+
+    async def run(self, wanted: Picture | None = None) -> Seen:
+        """Set up, take the steps under the faults, wait for the end state, restart, and clean up.
+
+        Args:
+            wanted: The end state; None: whatever is there when the last step is done, as in the run without faults.
+        """
+        async with self._ending(), Workspace(self._world.cluster) as workspace:
+            stage = Stage(workspace, self.seen.own)
+            await self._set_up(stage)
+            began = time.monotonic()
+            try:
+                await self._take_steps(stage, wanted)
+            except AssertionError as error:
+                self.seen.stuck = str(error)
+            self.seen.seconds = time.monotonic() - began
+            self.seen.fired = sum(rule.fired for rule in self._planned)
+            self._rules.set()
+            self.seen.shown = self.seen.record.events(self.seen.events_mark)
+            self.seen.picture = stage.picture()
+            if self.seen.stuck is None:
+                await self._restart()
+            self.seen.cleaned = self.seen.record.mark()
+            self.seen.after, self.seen.events = stage.stranger_state(), stage.events()
+        return self.seen
+
+    @contextlib.asynccontextmanager
+    async def _ending(self) -> AsyncIterator[None]:
+        try:
+            yield
+        finally:
+            await self._lives.close()
+
+    async def _set_up(self, stage: Stage) -> None:
+        stage.create_stranger()
+        if not self._workload.away or self._workload.spec is not None:
+            await self._lives.start()
+            await eventually(lambda: self._watching(0), timeout=LIMIT, interval=_POLL)
+        if self._workload.spec is not None:
+            stage.create_profile(**self._workload.spec)
+            await eventually(lambda: ready(stage), timeout=LIMIT, interval=_POLL)
+            for role in self._workload.claims:
+                stage.create_claim(getattr(stage.profile, role))
+                await eventually(lambda: stage.profile.status[role] == "1/1", timeout=LIMIT, interval=_POLL)  # noqa: B023
+            await self._quiet()
+        if self._workload.away:
+            await self._lives.stop()
+        self._tuning.stale = stage.version()
+        self.seen.before = stage.stranger_state()
+        self.seen.mark, self.seen.events_mark = self.seen.record.mark(), len(self.seen.record.events())
+
+    async def _take_steps(self, stage: Stage, wanted: Picture | None) -> None:
+        self._rules.set(*self._planned)
+        *steps, last = self._workload.steps
+        for number, step in enumerate((*steps, last)):
+            step.act(stage)
+            if self._workload.away and number == 0:
+                await self._lives.start()
+            if step is not last:
+                await eventually(lambda: step.done(stage), timeout=LIMIT, interval=_POLL)  # noqa: B023
+        if wanted is None:
+            # It may have been Ready before, too.
+            await eventually(lambda: self.seen.record.writes(self.seen.mark), timeout=LIMIT, interval=_POLL)
+            await eventually(lambda: last.done(stage), timeout=LIMIT, interval=_POLL)
+            await self._quiet(2 * _SETTLED)
+            await eventually(lambda: last.done(stage), timeout=LIMIT, interval=_POLL)
+        else:
+            await self._reach(stage, wanted)
+
+    async def _reach(self, stage: Stage, wanted: Picture) -> None:
+        deadline, reached = time.monotonic() + LIMIT, 0.0
+        while True:
+            await self._quiet()
+            picture, now = stage.picture(), time.monotonic()
+            if picture == wanted:
+                reached = reached or now
+                if all(rule.over for rule in self._planned) or now - reached > _GRACE:
+                    await self._quiet(_SETTLED)
+                    if stage.picture() == wanted:
+                        return
+            else:
+                reached = 0.0
+            assert now < deadline, f"the end state was not reached: {difference(picture, wanted)}"
+            await asyncio.sleep(_POLL)
+
+    async def _quiet(self, seconds: float = QUIET) -> None:
+        """Wait until nothing has been asked for a while but watches."""
+        seconds *= self._slow
+        deadline = time.monotonic() + LIMIT
+        while time.monotonic() < deadline:
+            asked = [each.time for each in self.seen.record.entries() if each.request.writes]
+            rest = seconds - (time.monotonic() - (asked[-1] if asked else 0.0))
+            if rest <= 0:
+                return
+            await asyncio.sleep(rest)
+        raise AssertionError("writes go on for ever")
+
+    async def _restart(self) -> None:
+        """Start it anew: it has to find nothing to do."""
+        await self._lives.stop()
+        self.seen.restarted = mark = self.seen.record.mark()
+        await self._lives.start()
+        await eventually(lambda: self._watching(mark), timeout=LIMIT, interval=_POLL)
+        await self._quiet()
+        await asyncio.sleep(QUIET * self._slow)
+        assert self._lives.now is not None
+        self.seen.healthy = not self._lives.now.ended
+
+    def _watching(self, mark: int) -> bool:
+        """Tell whether all watches have been opened since a place in the record."""
+        watched = {each.request.resource for each in self.seen.record.entries(mark) if each.request.verb == "watch"}
+        return watched >= {"connectautoscalingprofiles", "nodepools", "nodeclaims"}
+
+
+def difference(found: object, wanted: object, at: str = "") -> str:
+    """Say where two pictures differ, in a few words."""
+    if isinstance(found, dict) and isinstance(wanted, dict):
+        parts = [difference(found.get(key), wanted.get(key), f"{at}/{key}") for key in sorted({*found, *wanted})]
+        return "; ".join(part for part in parts if part)
+    return "" if found == wanted else f"{at}: {found!r} instead of {wanted!r}"
