@@ -168,6 +168,11 @@ IDLE = replace(GOOD, content=[], idle_since=NOW - timedelta(seconds=91))
         ),
         (replace(IDLE, survey=None), c.CONTENT_SCALES_DOWN, "cannot be seen"),
         (IDLE, c.CONTENT_SCALES_DOWN, "Karpenter's own events"),
+        (
+            replace(IDLE, survey=Survey(begun=NOW - timedelta(seconds=61))),
+            c.CONTENT_SCALES_DOWN,
+            "Karpenter's own events",
+        ),
     ],
 )
 def test_one_broken_property_fails_one_check(broken: Scene, name: str, word: str) -> None:
@@ -188,6 +193,7 @@ def test_one_broken_property_fails_one_check(broken: Scene, name: str, word: str
         (replace(GOOD, content=[pod("old", "n0")], since=None), c.CONTENT_PLACED, NOT_APPLICABLE),
         (replace(GOOD, content_claims=[]), c.CONTENT_SCALES_DOWN, PASSED),
         (replace(IDLE, idle_since=NOW - timedelta(seconds=89)), c.CONTENT_SCALES_DOWN, NOT_APPLICABLE),
+        (replace(IDLE, survey=Survey(begun=NOW - timedelta(seconds=62))), c.CONTENT_SCALES_DOWN, NOT_APPLICABLE),
         (replace(GOOD, server_claims=[claim("c0", "servers", "n0", drifted=True)]), c.SERVER_NODES_PERSIST, PASSED),
         (
             replace(GOOD, server_claims=[claim("c9", "servers", "n9", deleting=True)]),

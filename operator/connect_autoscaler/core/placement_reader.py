@@ -6,7 +6,7 @@ A survey is a task of its own: no pass waits for it, and its end calls for anoth
 import asyncio
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -16,6 +16,7 @@ from connect_autoscaler.core.kube import Json, Kube
 from connect_autoscaler.core.release_model import ReleaseView
 from connect_autoscaler.core.watch import Watch
 from connect_autoscaler.nodepools.claims import NodeClaim
+from connect_autoscaler.placement.checks import outdated
 from connect_autoscaler.placement.scene import Guest, Node, Scene, Survey
 
 log = logging.getLogger(__name__)
@@ -93,8 +94,7 @@ class PlacementReader:
         idle = bool(content_claims) and not any(pod.node and not pod.over for pod in view.content)
         self._idle_since = (self._idle_since or now) if idle else None
         names = {claim.node for claim in (*server_claims, *content_claims) if claim.node}
-        self._look_around(profile, view, names, now)
-        return Scene(
+        scene = Scene(
             now=now,
             placement=profile.spec.placement,
             server_pools=server_pools,
@@ -110,6 +110,8 @@ class PlacementReader:
             idle_since=self._idle_since,
             survey=self.survey,
         )
+        self._look_around(profile, scene, view.namespace, names)
+        return scene
 
     async def _look_at_nodes(self, pools: tuple[str, ...]) -> dict[str, Node] | None:
         if not pools:
@@ -128,22 +130,22 @@ class PlacementReader:
             return None
         return dict(self._nodes.items)
 
-    def _look_around(self, profile: Profile, view: ReleaseView, names: set[str], now: datetime) -> None:
+    def _look_around(self, profile: Profile, scene: Scene, namespace: str, names: set[str]) -> None:
         """Begin a survey if one is due."""
         if self._task:
             return
-        facts = sorted(names), len(view.server_pods)
+        now, facts = scene.now, (sorted(names), len(scene.servers))
         if self._surveyed is not None:
             age = now - self._surveyed[0]
-            stale = age >= (_RECENT if self._idle_since else profile.spec.resync)
+            stale = age >= (_RECENT if self._idle_since else profile.spec.resync) or outdated(scene, self._surveyed[0])
             if age < _PAUSE or (self._surveyed[1] == facts and not stale):
                 return
         self._surveyed = now, facts
-        self._task = asyncio.create_task(self._run(view.namespace, sorted(names)), name=f"survey for {profile.name}")
+        self._task = asyncio.create_task(self._run(namespace, sorted(names), now), name=f"survey for {profile.name}")
 
-    async def _run(self, namespace: str, names: Sequence[str]) -> None:
+    async def _run(self, namespace: str, names: Sequence[str], begun: datetime) -> None:
         try:
-            self.survey = await self._surveying(namespace, names)
+            self.survey = replace(await self._surveying(namespace, names), begun=begun)
         except Exception as error:  # noqa: BLE001 - the last line of defence
             log.error("A survey failed by a fault of the operator: %s", type(error).__name__)  # noqa: TRY400
         finally:

@@ -126,7 +126,8 @@ def _content_scales_down(scene: Scene) -> Check:
         count = len(scene.running_content)
         return Check(name=name, result=_NOT_APPLICABLE, message=f"{count} content pods run on {len(claims)} nodes")
     due = scene.idle_since + _consolidate_after(scene) + _SLACK
-    if scene.now < due:
+    # Who is to blame is told from a survey of the time in which they should have gone.
+    if scene.now < due or outdated(scene, scene.survey.begun if scene.survey else None):
         return Check(name=name, result=_NOT_APPLICABLE, message=f"{len(claims)} nodes are idle; due to go soon")
     found = blockers(scene, claims)
     return _failed(name, [f"{len(claims)} idle nodes stay", *found], "end or move what is named, or change the budget")
@@ -138,6 +139,14 @@ def scale_down_due(scene: Scene) -> datetime | None:
         return None
     due = scene.idle_since + _consolidate_after(scene) + _SLACK
     return due if due > scene.now else None
+
+
+def outdated(scene: Scene, surveyed: datetime | None) -> bool:
+    """Whether a survey is from before the time when idle nodes should have gone, and this time has come."""
+    if scene.idle_since is None or surveyed is None:
+        return False
+    going = scene.idle_since + _consolidate_after(scene)
+    return surveyed < going <= scene.now
 
 
 def _consolidate_after(scene: Scene) -> timedelta:

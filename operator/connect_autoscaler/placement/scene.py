@@ -83,6 +83,8 @@ class Survey:
     """Every DaemonSet."""
     complete: bool = True
     """Whether nothing was refused."""
+    begun: datetime | None = None
+    """None: just now."""
 
 
 @dataclass(frozen=True)
