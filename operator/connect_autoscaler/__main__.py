@@ -3,7 +3,8 @@
 import asyncio
 import logging
 import os
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import click
 import kopf
@@ -15,6 +16,7 @@ from connect_autoscaler.core.kube import own_namespace
 from connect_autoscaler.core.lease import LeaseLostError
 from connect_autoscaler.runner import DEFAULT_SOURCE, Options, run
 
+F = TypeVar("F", bound=Callable[..., Any])
 _LOG_FORMATS = {"plain": kopf.LogFormat.FULL, "json": kopf.LogFormat.JSON}
 
 
@@ -27,90 +29,82 @@ def main() -> None:
     """Keep Karpenter NodePools in the shape that protects Posit Connect."""
 
 
+def _option(flag: str, **settings: Any) -> Callable[[F], F]:
+    """An option that can be set as CONNECT_AUTOSCALER_<OPTION>, too."""
+    variable = flag.removeprefix("--").replace("-", "_").upper()
+    return click.option(flag, envvar=[f"CONNECT_AUTOSCALER_{variable}"], **settings)
+
+
 @main.command("run")
-@click.option(
+@_option(
     "--kubeconfig",
-    envvar=["CONNECT_AUTOSCALER_KUBECONFIG"],
     type=click.Path(exists=True, dir_okay=False),
     help="Kubeconfig file. Default: the pod's ServiceAccount, else $KUBECONFIG or ~/.kube/config.",
 )
-@click.option(
-    "--context", envvar=["CONNECT_AUTOSCALER_CONTEXT"], help="Context of the kubeconfig. Default: its current one."
-)
-@click.option(
+@_option("--context", help="Context of the kubeconfig. Default: its current one.")
+@_option(
     "--liveness-port",
-    envvar=["CONNECT_AUTOSCALER_LIVENESS_PORT"],
     type=click.IntRange(0, 65535),
     default=0,
     help="Port of /healthz and /readyz. 0: any free one, on loopback.",
 )
-@click.option(
+@_option(
     "--metrics-port",
-    envvar=["CONNECT_AUTOSCALER_METRICS_PORT"],
     type=click.IntRange(0, 65535),
     default=0,
     help="Port of /metrics. 0: any free one, on loopback.",
 )
-@click.option(
+@_option(
     "--log-format",
-    envvar=["CONNECT_AUTOSCALER_LOG_FORMAT"],
     type=click.Choice(list(_LOG_FORMATS)),
     default="plain",
     show_default=True,
     help="Form of log lines.",
 )
-@click.option(
+@_option(
     "--helm",
-    envvar=["CONNECT_AUTOSCALER_HELM"],
     default="helm",
     show_default=True,
     help="The helm 4 binary: a path, or a name on the PATH.",
 )
-@click.option(
+@_option(
     "--helm-grace",
-    envvar=["CONNECT_AUTOSCALER_HELM_GRACE"],
     type=click.FloatRange(0),
     default=30.0,
     show_default=True,
     help="Seconds that an upgrade under way has to finish on SIGTERM, before it is rolled back.",
 )
-@click.option(
+@_option(
     "--chart-dir",
-    envvar=["CONNECT_AUTOSCALER_CHART_DIR"],
     type=click.Path(),
     help="Folder of charts for spec.release.chart.path.",
 )
-@click.option(
+@_option(
     "--chart-sources",
-    envvar=["CONNECT_AUTOSCALER_CHART_SOURCES"],
     default=DEFAULT_SOURCE,
     show_default=True,
     help="Repositories (https://...) and registries (oci://...) that profiles may name, separated by commas; the first "
     "one is the default.",
 )
-@click.option(
+@_option(
     "--release-namespaces",
-    envvar=["CONNECT_AUTOSCALER_RELEASE_NAMESPACES"],
     help="Namespaces whose releases are served, separated by commas. Default: all that the operator's rights allow.",
 )
-@click.option(
+@_option(
     "--require-service-account",
-    envvar=["CONNECT_AUTOSCALER_REQUIRE_SERVICE_ACCOUNT"],
     is_flag=True,
     help="Refuse profiles that name no spec.release.serviceAccountName to impersonate.",
 )
-@click.option(
+@_option(
     "--leader-elect",
-    envvar=["CONNECT_AUTOSCALER_LEADER_ELECT"],
     is_flag=True,
     help="Of several replicas one works, while it holds a Lease; the others stand by.",
 )
-@click.option(
+@_option(
     "--namespace",
-    envvar=["CONNECT_AUTOSCALER_NAMESPACE"],
     help="Namespace of the Lease. Default: that of the pod's ServiceAccount.",
 )
-@click.option("--verbose", envvar=["CONNECT_AUTOSCALER_VERBOSE"], is_flag=True, help="Log details.")
+@_option("--verbose", is_flag=True, help="Log details.")
 def run_operator(log_format: str, *, verbose: bool, **options: Any) -> None:
     """Run the operator until SIGTERM or SIGINT. Every option can be set as CONNECT_AUTOSCALER_<OPTION>."""
     kopf.configure(verbose=verbose, log_format=_LOG_FORMATS[log_format])

@@ -5,7 +5,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 from crd_schema import CRD_FILE
-from harness import FakeKarpenterStatus, LocalOperator, Operator, Workspace
+from harness import FakeKarpenterStatus, LocalOperator, Operator, Profile, Workspace
+from integration.cli_calls import Cli
 from integration.profiles import Profiles
 from sandbox import Cluster, Parts, cluster
 
@@ -56,3 +57,17 @@ async def local_workspace(local_operator: LocalOperator) -> AsyncIterator[Worksp
     """What a test creates on the cluster of `local_operator`."""
     async with Workspace(local_operator.cluster) as opened:
         yield opened
+
+
+@pytest.fixture
+def cli(local_operator: LocalOperator) -> Cli:
+    """The command line, on the cluster of `local_operator`."""
+    return Cli(local_operator.cluster)
+
+
+@pytest.fixture
+async def ready(local_workspace: Workspace) -> Profile:
+    """A profile that is Ready."""
+    profile = local_workspace.profile(contentPool={"weight": 5})
+    await profile.ready()
+    return profile

@@ -25,18 +25,6 @@ LOOKING = ("status", "drift", "events", "plan")
 ON_PROFILES = (*LOOKING, "reconcile", "suspend", "resume", "approve")
 
 
-@pytest.fixture
-def cli(local_operator: LocalOperator) -> Cli:
-    return Cli(local_operator.cluster)
-
-
-@pytest.fixture
-async def ready(local_workspace: Workspace) -> Profile:
-    profile = local_workspace.profile(contentPool={"weight": 5})
-    await profile.ready()
-    return profile
-
-
 def written(path: Path, name: str, **spec: object) -> Path:
     """Write the smallest profile, and more, to a file."""
     node_class = {"group": "karpenter.kwok.sh", "kind": "KWOKNodeClass", "name": "default"}

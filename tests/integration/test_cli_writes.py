@@ -13,18 +13,6 @@ from sandbox import eventually
 
 
 @pytest.fixture
-def cli(local_operator: LocalOperator) -> Cli:
-    return Cli(local_operator.cluster)
-
-
-@pytest.fixture
-async def ready(local_workspace: Workspace) -> Profile:
-    profile = local_workspace.profile(contentPool={"weight": 5})
-    await profile.ready()
-    return profile
-
-
-@pytest.fixture
 async def waiting(ready: Profile, local_workspace: Workspace) -> Profile:
     """A profile whose next change of the content pool would replace a node."""
     node_claim(local_workspace, ready.pool(ready.content))

@@ -90,6 +90,20 @@ async def in_order(profiles: list[Profile]) -> None:
     await eventually(straight)
 
 
+@contextlib.asynccontextmanager
+async def turned_over(
+    own_cluster: Cluster, pair: tuple[Replica, Replica], herd: list[Profile]
+) -> AsyncIterator[Record]:
+    """The first replica has something to write all the time; afterwards the second one has had the only other turn."""
+    first, second = pair
+    record = Record.begin(own_cluster)
+    async with bent(herd):
+        await eventually(lambda: record.writes(first))
+        yield record
+    assert record.turns() == [first.link.source, second.link.source]
+    await in_order(herd)
+
+
 async def test_one_works_and_one_stands_by(
     own_cluster: Cluster, pair: tuple[Replica, Replica], herd: list[Profile]
 ) -> None:
@@ -131,9 +145,7 @@ async def test_a_clean_end_hands_over_at_once(
     own_cluster: Cluster, pair: tuple[Replica, Replica], herd: list[Profile]
 ) -> None:
     first, second = pair
-    record = Record.begin(own_cluster)
-    async with bent(herd):
-        await eventually(lambda: record.writes(first))
+    async with turned_over(own_cluster, pair, herd) as record:
         began = time.monotonic()
         await first.operator.stop()  # which asserts exit code 0
         ended = time.monotonic()
@@ -143,18 +155,14 @@ async def test_a_clean_end_hands_over_at_once(
         await first.operator.start()  # stands by now
         assert first.operator.healthy("/readyz")
         await asyncio.sleep(IDLE)
-    assert record.turns() == [first.link.source, second.link.source]
     assert "Traceback" not in first.operator.log()
-    await in_order(herd)
 
 
 async def test_a_killed_one_is_waited_for(
     own_cluster: Cluster, pair: tuple[Replica, Replica], herd: list[Profile]
 ) -> None:
     first, second = pair
-    record = Record.begin(own_cluster)
-    async with bent(herd):
-        await eventually(lambda: record.writes(first))
+    async with turned_over(own_cluster, pair, herd) as record:
         began = time.monotonic()
         await first.operator.kill()
         seconds = await taken_over(record, second, began)
@@ -162,17 +170,13 @@ async def test_a_killed_one_is_waited_for(
         assert LEAST < seconds < MOST
         await first.operator.start()
         await asyncio.sleep(IDLE)
-    assert record.turns() == [first.link.source, second.link.source]
-    await in_order(herd)
 
 
 async def test_one_without_a_network_ends_before_the_other_one_writes(
     own_cluster: Cluster, pair: tuple[Replica, Replica], herd: list[Profile]
 ) -> None:
     first, second = pair
-    record = Record.begin(own_cluster)
-    async with bent(herd):
-        await eventually(lambda: record.writes(first))
+    async with turned_over(own_cluster, pair, herd) as record:
         began = time.monotonic()
         first.link.cut()
         code = await first.operator.end()
@@ -186,21 +190,17 @@ async def test_one_without_a_network_ends_before_the_other_one_writes(
         first.link.mend()
         await first.operator.start()
         await asyncio.sleep(IDLE)
-    assert record.turns() == [first.link.source, second.link.source]
     log = first.operator.log()
     assert log.count("nothing more is written, and the process ends") == 1
     assert "Lease connect-autoscaler/connect-autoscaler was not renewed for 10 s: ApiUnavailable" in log
     assert "Traceback" not in log
-    await in_order(herd)
 
 
 async def test_one_that_was_frozen_writes_nothing_when_it_wakes(
     own_cluster: Cluster, pair: tuple[Replica, Replica], herd: list[Profile]
 ) -> None:
     first, second = pair
-    record = Record.begin(own_cluster)
-    async with bent(herd):
-        await eventually(lambda: record.writes(first))
+    async with turned_over(own_cluster, pair, herd) as record:
         began = time.monotonic()
         os.kill(first.operator.pid, signal.SIGSTOP)
         try:
@@ -215,6 +215,4 @@ async def test_one_that_was_frozen_writes_nothing_when_it_wakes(
         assert code == 1
         assert time.monotonic() - woken < NOISE
         assert mark.writes(first) == []
-    assert record.turns() == [first.link.source, second.link.source]
     assert first.operator.log().count("the process was held up, and ends") == 1
-    await in_order(herd)

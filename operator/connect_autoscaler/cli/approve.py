@@ -17,10 +17,9 @@ from connect_autoscaler.cli.verb import (
     confirmed,
     console,
     profile_argument,
-    ready,
     timeout_option,
 )
-from connect_autoscaler.cli.waiting import settled, until
+from connect_autoscaler.cli.waiting import settled, until_ready
 
 _NO_USE: Final[dict[str, str]] = {
     Reason.PLAN_MODE: "spec.mode is Plan; set Enforce first",
@@ -80,11 +79,8 @@ def approve(
             raise
         click.echo(f"{name}: approved {shown}")
         if wait:
-            body_after = until(cluster, name, lambda b: _done(b, shown), f"{name} carries it out", timeout, STOPPED)
-            status, message = ready(body_after) if body_after else ("True", "the profile is gone")
-            if status != "True":
-                raise Refusal(f"{name} is not Ready: {message}")
-            click.echo(f"{name}: Ready: {message}")
+            what = f"{name} carries it out"
+            until_ready(cluster, name, lambda b: _done(b, shown), what, timeout, STOPPED, gone="True")
 
 
 def waiting(body: Json, digest: str | None = None) -> str:

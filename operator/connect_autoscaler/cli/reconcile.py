@@ -7,9 +7,8 @@ import click
 from connect_autoscaler.api.clipping import clip
 from connect_autoscaler.api.names import ANNOTATION_REQUESTED_AT
 from connect_autoscaler.cli.cluster import PROFILES, Access, Cluster, Json
-from connect_autoscaler.cli.errors import Refusal
-from connect_autoscaler.cli.verb import Verb, choose, cluster_options, profile_argument, ready, timeout_option
-from connect_autoscaler.cli.waiting import settled, until
+from connect_autoscaler.cli.verb import Verb, choose, cluster_options, profile_argument, timeout_option
+from connect_autoscaler.cli.waiting import settled, until_ready
 
 STOPPED = "does the operator run? check says"
 
@@ -31,11 +30,8 @@ def reconcile(profile: str | None, timeout: float, kubeconfig: str | None, conte
         stamp = request(cluster, name)
         click.echo(f"{name}: asked to reconcile")
         if wait:
-            body = until(cluster, name, lambda body: _done(body, stamp), f"{name} reconciles", timeout, STOPPED)
-            status, message = ready(body) if body else ("False", "the profile is gone")
-            if status != "True":
-                raise Refusal(f"{name} is not Ready: {message}")
-            click.echo(f"{name}: Ready: {message}")
+            what = f"{name} reconciles"
+            until_ready(cluster, name, lambda body: _done(body, stamp), what, timeout, STOPPED, gone="False")
 
 
 def request(cluster: Cluster, name: str) -> str:

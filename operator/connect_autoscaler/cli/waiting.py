@@ -4,6 +4,8 @@ import time
 from collections.abc import Callable
 from typing import Final
 
+import click
+
 from connect_autoscaler.cli.cluster import PROFILES, Cluster, Json
 from connect_autoscaler.cli.errors import Refusal
 from connect_autoscaler.cli.verb import condition, progress, ready
@@ -36,6 +38,30 @@ def until(
             say(f"{what}: {_doing(body)}" if body else what)
             time.sleep(_POLL)
         return body
+
+
+def until_ready(
+    cluster: Cluster, name: str, done: Callable[[Json | None], bool], what: str, seconds: float, advice: str, gone: str
+) -> None:
+    """Wait as `until` does, and say that the profile is Ready then.
+
+    Args:
+        cluster: Where.
+        name: The profile.
+        done: Whether the waiting is over.
+        what: What is awaited, for people.
+        seconds: How long.
+        advice: What to do if it does not come to pass.
+        gone: What Ready is taken for if there is no such profile any more.
+
+    Raises:
+        Refusal: It did not come to pass in time, or the profile is not Ready.
+    """
+    body = until(cluster, name, done, what, seconds, advice)
+    status, message = ready(body) if body else (gone, "the profile is gone")
+    if status != "True":
+        raise Refusal(f"{name} is not Ready: {message}")
+    click.echo(f"{name}: Ready: {message}")
 
 
 def settled(body: Json | None) -> bool:

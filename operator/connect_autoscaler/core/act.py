@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime, timedelta
 from http import HTTPStatus
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from connect_autoscaler.api.conditions import Reason
 from connect_autoscaler.api.names import (
@@ -33,7 +33,6 @@ _REFUSED_FOR: Final = timedelta(seconds=55)
 _ROUNDS: Final = 20
 """Upper bound of list-and-patch rounds; Karpenter adds no reference to an existing NodeClaim, so two are usual."""
 
-T = TypeVar("T")
 Seen = Callable[[Json], None]
 """Told of every object that a write gave back, so that the next pass need not wait for its watch event."""
 
@@ -239,11 +238,16 @@ class Actor:
         return await self._kube.patch(f"{NODE_POOLS}/{action.name}", operations)
 
     async def _delete(self, action: Action) -> None:
-        await _tolerating_absence(self._kube.delete(f"{NODE_POOLS}/{action.name}", action.live["metadata"]["uid"]))
+        try:
+            await self._kube.delete(f"{NODE_POOLS}/{action.name}", action.live["metadata"]["uid"])
+        except KubeError as error:
+            # It is gone, or another one now, only if the API server says just that.
+            if not (error.absent or (error.status == HTTPStatus.CONFLICT and "UID" in error.message)):
+                raise
 
     async def _fresh(self, action: Action) -> Json | None:
         """Read the very pool that was planned for; None if it is gone."""
-        live = await _tolerating_absence(self._kube.get(f"{NODE_POOLS}/{action.name}"))
+        live = await self._kube.find(f"{NODE_POOLS}/{action.name}")
         return live if live and live["metadata"]["uid"] == action.live["metadata"]["uid"] else None
 
     async def _claims(self, pool: str) -> list[NodeClaim]:
@@ -262,16 +266,6 @@ async def _tolerating_races(request: Awaitable[Json]) -> Json | None:
         return await request
     except KubeError as error:
         if error.retry is Retry.SOON and error.status in {404, 409, 422}:
-            return None
-        raise
-
-
-async def _tolerating_absence(request: Awaitable[T]) -> T | None:
-    """Take it that the object is gone, or another one now, if the API server says just that."""
-    try:
-        return await request
-    except KubeError as error:
-        if error.absent or (error.status == HTTPStatus.CONFLICT and "UID" in error.message):
             return None
         raise
 

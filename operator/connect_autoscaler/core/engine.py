@@ -89,22 +89,25 @@ class Engine:
     def pool_changed(self, pool: Raw, *, deleted: bool = False) -> None:
         """Wake whoever owns the pool or asks for one of its name; the owner not for an echo of his own write."""
         owner = mark(pool)[1]
-        echo = self.context.pools.arrived(pool)
         if deleted:
+            echo = False
             self.context.pools.deleted(pool)
             self._seen.pop(pool["metadata"]["uid"], None)
-        elif not self._news(pool["metadata"]["uid"], _decisive(pool)):
-            return
-        self._wake_for(pool.name, owner, but=owner if echo and not deleted else None)
+        else:
+            echo = self.context.pools.arrived(pool)
+            if not self._news(pool["metadata"]["uid"], _decisive(pool)):
+                return
+        self._wake_for(pool.name, owner, but=owner if echo else None)
 
     def claim_changed(self, claim: NodeClaim, *, deleted: bool = False) -> None:
         """Wake whoever owns the NodeClaim's pool."""
-        self.context.claims.arrived(claim)
         if deleted:
             self.context.claims.deleted(claim)
             self._seen.pop(claim.uid, None)
-        elif not self._news(claim.uid, replace(claim, version=0)):
-            return
+        else:
+            self.context.claims.arrived(claim)
+            if not self._news(claim.uid, replace(claim, version=0)):
+                return
         live = self.context.pools.get(claim.pool)
         self._wake_for(claim.pool, mark(live)[1] if live else None)
 

@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from connect_autoscaler.api.conditions import ConditionType, Reason
-from connect_autoscaler.api.spec import Disruptions, ReleaseDeletion, ReleaseManager
+from connect_autoscaler.api.spec import ReleaseDeletion, ReleaseManager
 from connect_autoscaler.api.status import ConditionStatus, Disruption
 from connect_autoscaler.core import gates
 from connect_autoscaler.core.model import Action, ReleasePlan, Snapshot, Verb, Verdict
@@ -67,16 +67,12 @@ def _withdrawing(snapshot: Snapshot, view: ReleaseView, now: datetime, *, approv
     if cost is Disruption.NONE:
         return ReleasePlan(verdict, actions=(action,))
     busy = Reason.CONTENT_RUNNING if view.busy else None
-    closed = None if approved else _closed(snapshot.profile.spec.disruptions, busy, now)
-    told = any((p.action, p.target) == (action.verb, target) for p in snapshot.profile.status.plan)
+    disruptions = profile.spec.disruptions
+    closed = None if approved else gates.closed(disruptions, correction=False, corrections_today=0, now=now, busy=busy)
+    told = any((p.action, p.target) == (action.verb, target) for p in profile.status.plan)
     if reason := closed or (None if told else Reason.ANNOUNCED):
         return ReleasePlan(verdict, deferred=((action, reason),))
     return ReleasePlan(verdict, actions=(action,))
-
-
-def _closed(disruptions: Disruptions, busy: Reason | None, now: datetime) -> Reason | None:
-    """Why the servers may not be restarted now for what is no correction."""
-    return gates.closed(disruptions, correction=False, corrections_today=0, now=now, busy=busy)
 
 
 def wants_restore(snapshot: Snapshot) -> bool:

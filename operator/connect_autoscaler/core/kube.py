@@ -155,6 +155,15 @@ class Kube:
         """Read an object, a list, or discovery."""
         return await self._request("GET", path, query, accept=accept)
 
+    async def find(self, path: str) -> Json | None:
+        """Read an object; None if the API server says that this very one does not exist."""
+        try:
+            return await self.get(path)
+        except KubeError as error:
+            if error.absent:
+                return None
+            raise
+
     async def apply(self, path: str, body: Json, *, force: bool = True, lane: Lane = Lane.WORK) -> Json:
         """Server-side apply as field manager ``connect-autoscaler``; an unknown field is an error.
 

@@ -214,7 +214,7 @@ class _Case:
     def _announced(self, difference: Difference) -> bool:
         """Whether the status that everybody can read has shown that this change replaces nodes, or nothing is done."""
         profile = self.snapshot.profile
-        if profile.spec.suspend or profile.spec.mode is Mode.PLAN:
+        if not profile.spec.may_write:
             return True
         shown = [
             field

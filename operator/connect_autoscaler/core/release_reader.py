@@ -20,7 +20,16 @@ from connect_autoscaler.nodepools.managers import UNKNOWN, author, owners
 from connect_autoscaler.release.facts import Facts, assess, claims, guards, observe, server_of
 from connect_autoscaler.release.history import Entries, Entry, Revision, UnreadableError, decode, readable
 from connect_autoscaler.release.lists import RENDERED
-from connect_autoscaler.release.manifest import ObjectKey, Server, find_server, objects, place, runs_connect, shown_by
+from connect_autoscaler.release.manifest import (
+    ObjectKey,
+    Objects,
+    Server,
+    find_server,
+    objects,
+    place,
+    runs_connect,
+    shown_by,
+)
 from connect_autoscaler.release.merge import Change, Merged, differences
 from connect_autoscaler.release.overlay import CONTENT_LABELS
 from connect_autoscaler.release.pods import Pod
@@ -104,9 +113,7 @@ class ReleaseReader:
         Raises:
             KubeError: The Deployment cannot be read.
         """
-        with _readable(), readable(f"The manifest of revision {revision.number}"):
-            rendered = objects(revision.manifest, self.namespace)
-            server = find_server(rendered)
+        rendered, server = self._rendered(revision)
         if server is None:
             return Rollout.NOT_BEGUN
         key = server.deployment
@@ -325,11 +332,16 @@ class ReleaseReader:
             return None
         return min(carrying, default=None)
 
-    async def _look_at_claims(self, revision: Revision) -> None:
-        """Read the access modes of the claims that the server mounts; what cannot be read stays unknown."""
+    def _rendered(self, revision: Revision) -> tuple[Objects, Server | None]:
+        """The objects of a revision, and which of them are the servers."""
         with _readable(), readable(f"The manifest of revision {revision.number}"):
             rendered = objects(revision.manifest, self.namespace)
-            server = find_server(rendered)
+            return rendered, find_server(rendered)
+
+    async def _look_at_claims(self, revision: Revision) -> None:
+        """Read the access modes of the claims that the server mounts; what cannot be read stays unknown."""
+        rendered, server = self._rendered(revision)
+        with _readable(), readable(f"The manifest of revision {revision.number}"):
             mounted = claims(rendered[server.deployment]) if server else ()
         for name in mounted:
             with contextlib.suppress(KubeError):

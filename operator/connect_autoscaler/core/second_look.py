@@ -8,7 +8,6 @@ from connect_autoscaler.core.act import NODE_POOLS, PROFILES
 from connect_autoscaler.core.cache import Raw
 from connect_autoscaler.core.context import Context
 from connect_autoscaler.core.errors import KubeError
-from connect_autoscaler.core.kube import Json
 
 _SHARE: Final = 0.8
 """Part of the interval after which a look is due; passes of the interval are spread by less than the rest."""
@@ -28,17 +27,9 @@ class SecondLook:
         self._last = time.monotonic()
         try:
             for name in sorted({pool.name for pool in profile.pools}):
-                pool = await self._read(f"{NODE_POOLS}/{name}")
+                pool = await self._context.kube.find(f"{NODE_POOLS}/{name}")
                 self._context.pools.looked(name, Raw(pool) if pool else None)
-            body = await self._read(f"{PROFILES}/{profile.name}")
+            body = await self._context.kube.find(f"{PROFILES}/{profile.name}")
             self._context.profiles.looked(profile.name, Profile.of(body) if body else None)
         except (KubeError, ValueError):
             return
-
-    async def _read(self, path: str) -> Json | None:
-        try:
-            return await self._context.kube.get(path)
-        except KubeError as error:
-            if error.absent:
-                return None
-            raise

@@ -104,8 +104,14 @@ class Worker:
         await self._gatherer.close()
 
     def _tell(self, event: Event) -> None:
-        if profile := self._context.profiles.get(self._name):
+        if profile := self._profile:
             self._context.recorder.post(profile, [event])
+
+    @property
+    def _profile(self) -> Profile | None:
+        """As it is now; None: it is gone, and maybe another one has its name."""
+        profile = self._context.profiles.get(self._name)
+        return profile if profile and profile.uid == self._uid else None
 
     @property
     def overdue(self) -> timedelta:
@@ -140,12 +146,9 @@ class Worker:
         """Gather, plan, act, report. Gives the seconds until the next pass is due."""
         now = self._context.clock()
         self._note_jump(now)
-        profile = self._context.profiles.get(self._name)
-        if profile is None or profile.uid != self._uid:
-            return _NOTHING_DUE
-        await self._second_look.take(profile)
-        profile = self._context.profiles.get(self._name)
-        if profile is None:
+        if profile := self._profile:
+            await self._second_look.take(profile)
+        if (profile := self._profile) is None:
             return _NOTHING_DUE
         async with self._context.turns:
             status, due, announced = await self._reconcile(profile, now)
@@ -193,10 +196,10 @@ class Worker:
 
     def _may_begin(self, action: Action, snapshot: Snapshot) -> bool:
         """Whether long work that was decided on would be decided on now: gates close, people change their minds."""
-        profile = self._context.profiles.get(self._name)
+        profile = self._profile
         if self._ending or profile is None or snapshot.release is None:
             return False
-        if (profile.uid, profile.generation) != (self._uid, snapshot.profile.generation):
+        if profile.generation != snapshot.profile.generation:
             return False
         # What was announced for it stands no more in status, since it is said to be under way.
         profile = replace(profile, status=snapshot.profile.status)
@@ -208,8 +211,7 @@ class Worker:
 
     async def _confess(self) -> None:
         """Say in status that the operator itself is at fault; best effort."""
-        profile = self._context.profiles.get(self._name)
-        if profile is not None:
+        if profile := self._profile:
             fault = Problem(Reason.INTERNAL_ERROR, "The operator failed; its log has the details, please report it")
             with contextlib.suppress(KubeError):
                 now = self._context.clock()
