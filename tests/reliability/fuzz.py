@@ -137,7 +137,9 @@ def _child(seed: int, first: int, last: int) -> None:
         inputs[target] += 1
         if error is not None:
             failures.append(_failure(target, seed, number, document, error))
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    # Not ru_maxrss, which a process inherits from the one that started it.
+    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    peak = int(status["VmHWM"].split()[0]) // 1024
     seconds, verdict = round(time.monotonic() - began, 1), "failed" if failures else "survived"
     name = f"seed {seed}, inputs {first} to {last}"
     print(json.dumps(asdict(Batch(name, verdict, seconds, commit(), dict(inputs), peak, round(slowest, 2), failures))))

@@ -212,9 +212,14 @@ def _values(by: Random) -> Any:
 
 
 def _take_values(found: Any) -> None:
-    made = merge(found["config"], found["defaults"], found["applied"], found["wanted"], {})
-    merge(made.values, found["defaults"], found["wanted"], {}, made.prior)
-    _take_release(secret(release(found["config"], defaults=found["defaults"], manifest=MANIFEST)))
+    try:
+        read = decode(secret(release(found["config"], defaults=found["defaults"], manifest=MANIFEST)))
+    except UnreadableError as error:
+        _short(error)
+        return
+    made = merge(read.config, read.defaults, found["applied"], found["wanted"], {})
+    merge(made.values, read.defaults, found["wanted"], {}, made.prior)
+    _assessed(read)
 
 
 def _objects(by: Random) -> Any:

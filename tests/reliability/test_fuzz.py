@@ -123,6 +123,8 @@ def test_half_a_character_is_replaced() -> None:
         MANIFEST.replace("containers:", "containers: 5\n      was:"),
         MANIFEST.replace("data:\n", "data: 5\nwas:\n"),
         "kind: Service\nspec: {selector: [a]}",
+        MANIFEST.replace("matchLabels: {app: connect}", "matchLabels: [null]"),
+        MANIFEST.replace("matchLabels: {app: connect}", "matchLabels: 5"),
     ],
 )
 def test_a_manifest_of_another_shape_does_no_harm(manifest: str) -> None:

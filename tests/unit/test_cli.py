@@ -175,6 +175,9 @@ def test_export_writes_values(tmp_path: Path) -> None:
     assert (refused.exit_code, "makes the overlay impossible at /nodeSelector/workload" in refused.stderr) == (2, True)
     own.write_text("a: [")
     assert "line 1 is no YAML" in call("export", "-f", file, "--values", own).stderr
+    for wrong in ("[a]", "[" * 5000 + "]" * 5000, "a: " + "[" * 150 + "]" * 150):
+        own.write_text(wrong)
+        assert "must be a map of Helm values, nested 100 levels" in call("export", "-f", file, "--values", own).stderr
 
 
 def test_export_needs_a_release(smallest: Path) -> None:

@@ -19,6 +19,7 @@ from connect_autoscaler.release.export import exported
 from connect_autoscaler.release.merge import merge
 from connect_autoscaler.release.overlay import overlay
 from connect_autoscaler.release.refusals import CHART
+from connect_autoscaler.release.values import checked
 
 Json = dict[str, Any]
 _OLDEST: Final = Karpenter(
@@ -120,10 +121,9 @@ def _labels(release: str) -> dict[str, str]:
 
 def _values(path: str) -> Json:
     try:
-        values = yaml.safe_load(Path(path).read_text()) or {}
+        return checked(yaml.safe_load(Path(path).read_text()))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         mark = getattr(error, "problem_mark", None)
         raise CliError(f"{path}{f', line {mark.line + 1}' if mark else ''} is no YAML") from error
-    if not isinstance(values, dict):
-        raise CliError(f"{path} must be a map of Helm values")
-    return values
+    except (TypeError, ValueError, RecursionError) as error:
+        raise CliError(f"{path} must be a map of Helm values, nested 100 levels deep at most") from error

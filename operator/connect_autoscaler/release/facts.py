@@ -117,7 +117,7 @@ def assess(
         rendered = objects(revision.manifest, namespace)
         server = find_server(rendered)
         deployment = rendered[server.deployment] if server else {}
-        selector = get(deployment, _SELECTOR) or {}
+        selector = dict(get(deployment, _SELECTOR) or {})
         shown = shown_by(rendered, server) if server else {}
         service = service_url(rendered, selector)
         content_namespace = _content_namespace(rendered, server) or namespace

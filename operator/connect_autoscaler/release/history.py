@@ -17,7 +17,7 @@ from typing import Any, Final, Self
 
 import yaml
 
-Json = dict[str, Any]
+from connect_autoscaler.release.values import Json, checked
 
 LABEL_ATTEMPT: Final = "connect-autoscaler.io/attempt"
 """Label that an upgrade of the operator gives its revision; later revisions inherit it, so it alone proves nothing."""
@@ -27,8 +27,6 @@ _DEPLOYED: Final = "deployed"
 _LARGEST: Final = 16 << 20
 """Bytes that a revision may unpack to. A Secret has a megabyte at most, and what Helm packs is text, some tenth of it;
 a few kilobytes of anything else may unpack to gigabytes."""
-_DEEPEST: Final = 100
-"""Levels that values may have: all that walks through them calls itself."""
 
 
 class UnreadableError(ValueError):
@@ -142,8 +140,8 @@ def decode(secret: Mapping[str, Any]) -> Revision:
             app_version=_text(metadata.get("appVersion")),
             apply_method=_text(release.get("apply_method")) or "csa",
             has_hooks=bool(release.get("hooks")),
-            config=_values(release.get("config")),
-            defaults=_values(chart.get("values")),
+            config=checked(release.get("config")),
+            defaults=checked(chart.get("values")),
             templates={_text(t["name"]): base64.b64decode(t["data"]) for t in chart.get("templates") or ()},
             manifest=_text(release.get("manifest")),
         )
@@ -187,18 +185,6 @@ def _text(value: Any) -> str:
     if not isinstance(value, str | None):
         raise TypeError
     return (value or "").encode(errors="replace").decode()  # JSON may hold half a character, status may not
-
-
-def _values(document: Any) -> Json:
-    if not isinstance(document, dict | None):
-        raise TypeError
-    level: list[Any] = [document or {}]
-    for _ in range(_DEEPEST):
-        level = [each for node in level for each in (node.values() if isinstance(node, dict) else node)]
-        level = [each for each in level if isinstance(each, dict | list)]
-    if level:
-        raise ValueError
-    return document or {}
 
 
 def _time(text: str | None) -> datetime | None:

@@ -1,10 +1,30 @@
 """Values documents: what is in effect, what is where, and when two values mean the same."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Final
 
 Json = dict[str, Any]
 Path = tuple[str, ...]
+_DEEPEST: Final = 100
+"""Levels that values may have: all that walks through them calls itself."""
+
+
+def checked(document: Any) -> Json:
+    """Give back a values document that somebody else has written; nothing is an empty one.
+
+    Raises:
+        TypeError: It is no map.
+        ValueError: It is nested deeper than 100 levels.
+    """
+    if not isinstance(document, dict | None):
+        raise TypeError("values are a map")
+    level: list[Any] = [document or {}]
+    for _ in range(_DEEPEST):
+        below = (each for node in level for each in (node.values() if isinstance(node, dict) else node))
+        level = list({id(each): each for each in below if isinstance(each, dict | list)}.values())
+    if level:
+        raise ValueError(f"values are nested {_DEEPEST} levels deep at most")
+    return document or {}
 
 
 def effective(defaults: Mapping[str, Any], config: Mapping[str, Any]) -> Json:
@@ -68,9 +88,9 @@ def same(one: Any, other: Any) -> bool:
 
 def canonical(value: Any) -> Any:
     """Give values of the same meaning one form."""
-    if isinstance(value, Mapping):
+    if isinstance(value, dict):
         return {str(key): canonical(each) for key, each in value.items() if each is not None}
-    if isinstance(value, Sequence) and not isinstance(value, str):
+    if isinstance(value, list | tuple):
         return [canonical(each) for each in value]
     if isinstance(value, bool):
         return "true" if value else "false"
