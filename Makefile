@@ -32,11 +32,12 @@ demo: $(VENV)/.synced  ## see it work on a real local control plane (KEEP=1 leav
 
 test: $(VENV)/.synced  ## run all tests on the real control plane
 	$(BIN)/python -m sandbox build
-	$(BIN)/python -m pytest --numprocesses 3 $(PYTEST_ARGS)
+	$(BIN)/python -m pytest --numprocesses 3 -m "not long" $(PYTEST_ARGS)
 
-e2e: $(VENV)/.synced  ## play the page's scenarios at length on both versions of Karpenter (E2E_CHURN: minutes)
+e2e: $(VENV)/.synced  ## play the page's scenarios at length on both Karpenters (E2E_CHURN: minutes), and all long tests
 	$(BIN)/python -m sandbox build
 	E2E_CHURN="$(or $(E2E_CHURN),1.14=10 1.15=3)" $(BIN)/python -m pytest --numprocesses 0 -rP $(PYTEST_ARGS) tests/e2e/test_scenarios.py
+	$(BIN)/python -m pytest --numprocesses 3 -m long $(PYTEST_ARGS)
 
 campaign: $(VENV)/.synced  ## every fault at every request, a soak, operations and fuzzing; fills in docs/reliability.md
 	$(BIN)/python -m sandbox build
@@ -45,10 +46,11 @@ campaign: $(VENV)/.synced  ## every fault at every request, a soak, operations a
 	$(BIN)/python -m reliability.operations_campaign
 	$(BIN)/python -m reliability.fuzz
 
-lint: $(VENV)/.synced  ## ruff and the import contracts
+lint: $(VENV)/.synced  ## ruff, the import contracts, hadolint
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/lint-imports
+	$(BIN)/hadolint --failure-threshold style Dockerfile
 
 format: $(VENV)/.synced  ## let ruff put it right
 	$(BIN)/ruff check --fix

@@ -5,6 +5,7 @@ Tests share a cluster, so they name their objects apart and clean up what is not
 """
 
 import shutil
+import signal
 from collections.abc import AsyncIterator
 from pathlib import PurePath
 from typing import Final
@@ -15,6 +16,8 @@ from xdist.scheduler import LoadScopeScheduling
 
 from sandbox import Cluster, Parts, cluster
 
+# What a shell starts in the background ignores Ctrl-C, and so would all programs that tests send it to.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 pytest.register_assert_rewrite("unit.apply", "unit.reporting")  # tests of several folders use them
 
 _TOGETHER: Final = {

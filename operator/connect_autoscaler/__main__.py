@@ -1,23 +1,15 @@
 """Command line of the operator."""
 
-import asyncio
-import logging
-import os
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import click
-import kopf
-from kubernetes.aio.config import ConfigException
 
 from connect_autoscaler import __version__
+from connect_autoscaler.api.names import VENDOR_REPOSITORY
 from connect_autoscaler.cli.group import LazyGroup
-from connect_autoscaler.core.kube import own_namespace
-from connect_autoscaler.core.lease import LeaseLostError
-from connect_autoscaler.runner import DEFAULT_SOURCE, Options, run
 
 F = TypeVar("F", bound=Callable[..., Any])
-_LOG_FORMATS = {"plain": kopf.LogFormat.FULL, "json": kopf.LogFormat.JSON}
 
 
 @click.group(
@@ -56,7 +48,7 @@ def _option(flag: str, **settings: Any) -> Callable[[F], F]:
 )
 @_option(
     "--log-format",
-    type=click.Choice(list(_LOG_FORMATS)),
+    type=click.Choice(["plain", "json"]),
     default="plain",
     show_default=True,
     help="Form of log lines.",
@@ -81,7 +73,7 @@ def _option(flag: str, **settings: Any) -> Callable[[F], F]:
 )
 @_option(
     "--chart-sources",
-    default=DEFAULT_SOURCE,
+    default=VENDOR_REPOSITORY,
     show_default=True,
     help="Repositories (https://...) and registries (oci://...) that profiles may name, separated by commas; the first "
     "one is the default.",
@@ -105,32 +97,11 @@ def _option(flag: str, **settings: Any) -> Callable[[F], F]:
     help="Namespace of the Lease. Default: that of the pod's ServiceAccount.",
 )
 @_option("--verbose", is_flag=True, help="Log details.")
-def run_operator(log_format: str, *, verbose: bool, **options: Any) -> None:
+def run_operator(**options: Any) -> None:
     """Run the operator until SIGTERM or SIGINT. Every option can be set as CONNECT_AUTOSCALER_<OPTION>."""
-    kopf.configure(verbose=verbose, log_format=_LOG_FORMATS[log_format])
-    logging.getLogger("kopf.objects").setLevel(logging.WARNING)  # else a line for every event of every object
-    lists = {name: _words(options[name]) for name in ("chart_sources", "release_namespaces")}
-    options["namespace"] = options["namespace"] or own_namespace()
-    if options["leader_elect"] and not options["namespace"]:
-        raise click.UsageError(
-            "--leader-elect needs a namespace for its Lease, and outside of a pod there is no default: "
-            "give --namespace or CONNECT_AUTOSCALER_NAMESPACE"
-        )
-    try:
-        asyncio.run(run(Options(**{**options, **lists})))
-    except LeaseLostError:
-        os._exit(1)  # the log has said so, and nothing may hold up the end
-    except ConfigException as error:
-        raise click.ClickException(
-            f"no cluster to work on: {error}; name one with --kubeconfig or $KUBECONFIG"
-        ) from error
-    except OSError as error:
-        raise click.ClickException(f"cannot serve probes and metrics: {error}") from error
+    from connect_autoscaler.runner import start  # noqa: PLC0415 - Kopf comes with it: a second that no other verb needs
 
-
-def _words(text: str | None) -> tuple[str, ...] | None:
-    """Read a list; None stays None: all."""
-    return None if text is None else tuple(word for word in text.replace(",", " ").split() if word)
+    start(**options)
 
 
 if __name__ == "__main__":

@@ -7,23 +7,26 @@ import signal
 import tempfile
 import threading
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from http import HTTPStatus
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
+import click
 import kopf
+import yaml
+from kubernetes.aio.config import ConfigException
 
 from connect_autoscaler import handlers
-from connect_autoscaler.api.names import GROUP, NODECLAIM_CRD, NODEPOOL_CRD, PLURAL
-from connect_autoscaler.core import endings, metrics, probes
+from connect_autoscaler.api.names import GROUP, NODECLAIM_CRD, NODEPOOL_CRD, PLURAL, VENDOR_REPOSITORY
+from connect_autoscaler.core import endings, kubeconfig, metrics, probes
 from connect_autoscaler.core.cache import EVERY
 from connect_autoscaler.core.engine import Engine
 from connect_autoscaler.core.errors import KubeError
-from connect_autoscaler.core.kube import Kube, in_cluster
+from connect_autoscaler.core.kube import Kube
 from connect_autoscaler.core.leading import lead
-from connect_autoscaler.core.lease import Lease, Terms
+from connect_autoscaler.core.lease import Lease, LeaseLostError, Terms
 from connect_autoscaler.core.release_store import this_process
 from connect_autoscaler.core.release_tools import Toolbox
 from connect_autoscaler.release.charts import Charts
@@ -32,8 +35,7 @@ from connect_autoscaler.release.helm import Helm
 log = logging.getLogger(__name__)
 _CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 _POLL = 2.0
-DEFAULT_SOURCE: Final = "https://helm.rstudio.com"
-"""The vendor's repository of charts."""
+_LOG_FORMATS: Final = {"plain": kopf.LogFormat.FULL, "json": kopf.LogFormat.JSON}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +50,7 @@ class Options:
     helm_grace: float = 30.0
     """Seconds that an upgrade under way has to finish when the operator is told to end."""
     chart_dir: str | None = None
-    chart_sources: tuple[str, ...] = (DEFAULT_SOURCE,)
+    chart_sources: tuple[str, ...] = (VENDOR_REPOSITORY,)
     release_namespaces: tuple[str, ...] | None = None
     require_service_account: bool = False
     leader_elect: bool = False
@@ -61,19 +63,52 @@ class Options:
             raise ValueError("leader_elect needs a namespace")
 
 
+def start(*, log_format: str, verbose: bool, **options: Any) -> None:
+    """Run the operator as this process, until SIGTERM or SIGINT.
+
+    Args:
+        log_format: ``plain`` or ``json``.
+        verbose: Whether to log details.
+        options: The others of the command line, by their names in `Options`; lists still as texts.
+
+    Raises:
+        click.ClickException: What the user has to put right.
+    """
+    kopf.configure(verbose=verbose, log_format=_LOG_FORMATS[log_format])
+    logging.getLogger("kopf.objects").setLevel(logging.WARNING)  # else a line for every event of every object
+    lists = {name: _words(options[name]) for name in ("chart_sources", "release_namespaces")}
+    options["namespace"] = options["namespace"] or kubeconfig.own_namespace()
+    if options["leader_elect"] and not options["namespace"]:
+        raise click.UsageError(
+            "--leader-elect needs a namespace for its Lease, and outside of a pod there is no default: "
+            "give --namespace or CONNECT_AUTOSCALER_NAMESPACE"
+        )
+    try:
+        asyncio.run(run(Options(**{**options, **lists})))
+    except LeaseLostError:
+        os._exit(1)  # the log has said so, and nothing may hold up the end
+    except (ConfigException, yaml.YAMLError, UnicodeError) as error:
+        raise click.ClickException(
+            f"no cluster to work on: {error}; name one with --kubeconfig or $KUBECONFIG"
+        ) from error
+    except OSError as error:
+        raise click.ClickException(f"cannot serve probes and metrics: {error}") from error
+
+
+def _words(text: str | None) -> tuple[str, ...] | None:
+    """Read a list; None stays None: all."""
+    return None if text is None else tuple(word for word in text.replace(",", " ").split() if word)
+
+
 def _toolbox(options: Options, home: str, counts: metrics.Metrics) -> Toolbox:
     helm = Helm(options.helm, Path(home))
     helm.observe = counts.helm_called
     directory = Path(options.chart_dir) if options.chart_dir else None
-    kubeconfig = options.kubeconfig
-    if kubeconfig is None and not in_cluster():
-        kubeconfig = os.environ.get("KUBECONFIG", "~/.kube/config")
-        kubeconfig = os.pathsep.join(str(Path(each).expanduser()) for each in kubeconfig.split(os.pathsep))
     return Toolbox(
         helm=helm,
         charts=Charts(helm, sources=options.chart_sources, directory=directory),
         holder=this_process(),
-        kubeconfig=kubeconfig,
+        kubeconfig=options.kubeconfig,
         context=options.context,
         namespaces=None if options.release_namespaces is None else frozenset(options.release_namespaces),
         account_required=options.require_service_account,
@@ -92,6 +127,8 @@ async def run(options: Options, *, stop: asyncio.Event | None = None, ready: asy
         stop: Ends the run; for embedding.
         ready: Set while the caches are complete; for embedding.
     """
+    files = kubeconfig.files(options.kubeconfig)
+    options = replace(options, kubeconfig=files, context=options.context or kubeconfig.current_context(files))
     stop, ready = stop or asyncio.Event(), ready or asyncio.Event()
     endings.in_one_line(asyncio.get_running_loop())
     engines: list[Engine] = []
@@ -168,6 +205,8 @@ async def _serve(engine: Engine, stop: asyncio.Event, ready: asyncio.Event, *, k
             settings=handlers.settings(),
             clusterwide=True,
             standalone=True,
+            # For peers, of which it has none; else Kopf asks for the user's name, and a container's uid may have none.
+            identity="connect-autoscaler",  # type: ignore[arg-type] # a NewType of Kopf's that is not public
             stop_flag=ended,
             ready_flag=ready,
         )

@@ -131,6 +131,7 @@ def test_a_kubeconfig_that_is_none_is_told_in_a_sentence(tmp_path: Path) -> None
         assert re.fullmatch(r"Error: no cluster to watch: .*; name one with --kubeconfig", last), done.stderr
 
 
+@pytest.mark.long
 def test_keep_stays_until_ctrl_c(tmp_path: Path) -> None:
     scratch = tmp_path / "demo"
     scratch.mkdir()

@@ -111,6 +111,10 @@ async def test_ci_is_corrected_until_it_is_a_fight(operator: Operator) -> None:
         await it.drifts(it.target, "/nodeSelector", "FightDetected")
         await it.profile.condition_is("Ready", "False", "GuaranteeBroken")
         assert it.number == 7
+        # The pipeline has stopped, and the user says so.
+        it.profile.annotate(approve=await eventually(lambda: it.profile.status["planDigest"]))
+        await _corrected(it, 8)
+        await it.profile.condition_is_absent("Fighting")
 
 
 async def test_a_field_of_another_manager_is_a_conflict_before_anything_is_written(operator: Operator) -> None:

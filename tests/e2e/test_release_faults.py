@@ -104,13 +104,13 @@ RESUMED = ["pending-upgrade", "deployed"]
 @pytest.mark.parametrize(
     ("step", "death", "revisions"),
     [
-        (while_preparing, "killed", ["deployed"]),
+        pytest.param(while_preparing, "killed", ["deployed"], marks=pytest.mark.long),
         (while_preparing, "stopped", ["deployed"]),
         (recorded, "killed", ["deployed"]),
-        (recorded, "stopped", ["deployed"]),
+        pytest.param(recorded, "stopped", ["deployed"], marks=pytest.mark.long),
         (rolling_out, "killed", RESUMED),
         (rolling_out, "stopped", ROLLED_BACK),
-        (committed, "killed", ["deployed"]),
+        pytest.param(committed, "killed", ["deployed"], marks=pytest.mark.long),
         (committed, "stopped", ["deployed"]),
     ],
 )

@@ -66,8 +66,8 @@ async def test_an_autoscaler_of_the_servers_is_no_opponent(operator: Operator) -
         before, kind, numbers = it.number, it.release.kind("deployments"), count()
 
         def scale(api: Api, body: Json) -> bool:
-            replicas = 2 - next(numbers) % 2
-            api.merge(kind, body["metadata"]["name"], {"spec": {"replicas": replicas}}, manager=OPPONENT)
+            scaled = {"spec": {"replicas": 2 - next(numbers) % 2}}
+            api.merge(kind, body["metadata"]["name"], scaled, manager=OPPONENT, subresource="scale")
             return True
 
         written = Written(it.release.cluster, [it.profile.name])

@@ -49,7 +49,14 @@ def kill(replica: Replica) -> None:
     os.kill(replica.operator.pid, signal.SIGKILL)
 
 
-@pytest.mark.parametrize(("lose", "code", "hours"), [(oust, 1, "5h"), (partition, 1, "6h"), (kill, -9, "7h")])
+@pytest.mark.parametrize(
+    ("lose", "code", "hours"),
+    [
+        (partition, 1, "6h"),
+        pytest.param(oust, 1, "5h", marks=pytest.mark.long),
+        pytest.param(kill, -9, "7h", marks=pytest.mark.long),
+    ],
+)
 async def test_helm_ends_with_the_lease(
     pair: tuple[Replica, Replica], door: HelmDoor, taken: Case, lose: Callable[[Replica], None], code: int, hours: str
 ) -> None:

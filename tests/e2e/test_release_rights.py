@@ -1,6 +1,9 @@
 """The rights of deploy/release, both ways: nothing is refused, and nothing is granted to the operator for nothing."""
 
-from harness import DEPLOY, USER, Operator, Release, Workspace, kustomize
+import contextlib
+from collections.abc import AsyncIterator
+
+from harness import DEPLOY, USER, Kind, Operator, Release, Workspace, kustomize, unique
 from harness.installation import SERVICE_ACCOUNT
 from harness.releases import HELM_ACCOUNT, release_options
 from harness.rights import Right, granted, used
@@ -11,11 +14,14 @@ FLUX = {"helm.toolkit.fluxcd.io/name": "connect"}
 
 async def test_every_request_is_granted_and_every_right_is_used(release_cluster: Cluster) -> None:
     since = release_cluster.audit.marker()
+    content = unique("content")
+    elsewhere = {"backends": {"kubernetes": {"namespace": content}}}
     async with (
         Operator(release_cluster, *release_options(release_cluster)),
         Workspace(release_cluster) as workspace,
+        _content_namespace(workspace, content),
         Release(release_cluster) as one,
-        Release(release_cluster) as other,
+        Release(release_cluster, elsewhere) as other,
     ):
         restore = {"release": "Restore"}
         profile = workspace.profile(release=one.reference, deletionPolicy=restore)
@@ -50,3 +56,20 @@ async def test_every_request_is_granted_and_every_right_is_used(release_cluster:
         for r in granted(kustomize(release_cluster, DEPLOY / "release"), SERVICE_ACCOUNT)
     ]
     assert [right for right in rights if not any(right.covers(each) for each in needed)] == []
+    of_content = granted(kustomize(release_cluster, DEPLOY / "content"), SERVICE_ACCOUNT)
+    assert {(r.verb, r.resource) for r in of_content} == {
+        (entry.verb, entry.resource) for entry in requests if entry.namespace == content
+    }
+
+
+@contextlib.asynccontextmanager
+async def _content_namespace(workspace: Workspace, name: str) -> AsyncIterator[None]:
+    """Have a namespace for content, with the rights of deploy/content."""
+    namespaces = Kind("v1", "namespaces")
+    workspace.api.create(namespaces, {"kind": "Namespace", "metadata": {"name": name}})
+    for body in kustomize(workspace.cluster, DEPLOY / "content"):
+        workspace.cluster.apply({**body, "metadata": {**body["metadata"], "namespace": name}})
+    try:
+        yield
+    finally:
+        workspace.api.delete(namespaces, name)

@@ -66,6 +66,12 @@ class Api:
         query = {"fieldManager": manager, "fieldValidation": "Strict"}
         return self._json(self._client.post(**_at(kind), params=query, json={"apiVersion": kind.version, **body}))
 
+    def replace(self, kind: Kind, body: Mapping[str, Any], *, manager: str = COLLEAGUE) -> Json:
+        """Update: what `kubectl replace` and most controllers send."""
+        query = {"fieldManager": manager, "fieldValidation": "Strict"}
+        full = {"apiVersion": kind.version, **body}
+        return self._json(self._client.put(**_at(kind, body["metadata"]["name"]), params=query, json=full))
+
     def merge(
         self, kind: Kind, name: str, patch: Mapping[str, Any], *, manager: str = COLLEAGUE, subresource: str = ""
     ) -> Json:

@@ -11,6 +11,7 @@ from typing import Any, Final, Self
 from connect_autoscaler.runner import Options, run
 from harness.background import Background, Signals
 from harness.installation import DEPLOY, USER, install
+from harness.rights import missing
 from sandbox import Cluster, NotYetError, eventually
 from sandbox.components import environment, free_ports, healthy
 from sandbox.errors import tail
@@ -38,7 +39,7 @@ class Operator:
             ...
 
     The context installs deploy/ on the cluster, starts the operator and waits until it is ready; at the end it stops
-    it, and the exit code has to be 0.
+    it, the exit code has to be 0, and RBAC must have refused nothing that deploy/ does not grant.
 
     Args:
         cluster: Where.
@@ -72,10 +73,12 @@ class Operator:
         self._kubeconfig = kubeconfig
         self._env = {**environment(cluster.dir), **(env or {})}
         self._processes: _Processes | None = None
+        self._since = 0
 
     async def __aenter__(self) -> Self:
         kubeconfig = install(self.cluster, self._deploy)
         self._kubeconfig = self._kubeconfig or kubeconfig
+        self._since = self.cluster.audit.marker()
         self._processes = await _Processes.open(self.cluster.dir / "logs")
         try:
             await self.start()
@@ -94,6 +97,7 @@ class Operator:
                 self._open.check()  # it may have ended, but not by itself
         finally:
             await self._open.close()
+        assert error or not (refused := missing(self.cluster, since=self._since)), refused
 
     @property
     def _open(self) -> _Processes:
@@ -180,9 +184,11 @@ class LocalOperator:
         self._options = options
         self._log = _Log()
         self._background: Background | None = None
+        self._since = 0
 
     async def __aenter__(self) -> Self:
         self._options = {"kubeconfig": str(install(self.cluster)), **self._options}
+        self._since = self.cluster.audit.marker()
         logging.getLogger().addHandler(self._log)
         try:
             await self.start()
@@ -198,6 +204,7 @@ class LocalOperator:
             await self.stop()
         finally:
             logging.getLogger().removeHandler(self._log)
+        assert error or not (refused := missing(self.cluster, since=self._since)), refused
 
     def log(self) -> str:
         """What it has said, at the levels that logging is set to."""

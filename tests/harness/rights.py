@@ -1,10 +1,13 @@
 """Rights as roles grant them and as the API server's audit log shows them used."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 
 from harness.api import Json
-from sandbox import Entry
+from harness.installation import DEPLOY, SERVICE_ACCOUNT, USER
+from sandbox import Cluster, Entry
+from sandbox.apply import documents
 
 
 @dataclass(frozen=True, order=True)
@@ -53,3 +56,29 @@ def used(entries: Iterable[Entry]) -> Iterator[Right]:
             yield right
             if entry.verb == "patch" and entry.code == 201:  # an apply that created
                 yield Right("create", entry.group, resource, entry.namespace, entry.name)
+
+
+@cache
+def _shipped() -> tuple[Right, ...]:
+    """Return all rights that deploy/ has for the operator, whatever the namespace."""
+    files = (path for path in sorted(DEPLOY.rglob("*.yaml")) if "helm" not in path.parts)
+    texts = (text for text in (path.read_text() for path in files) if "rbac.authorization.k8s.io" in text)
+    bodies = [body for text in texts for body in documents(text) if body["kind"].endswith(("Role", "RoleBinding"))]
+    return tuple(replace(right, namespace="") for right in granted(bodies, SERVICE_ACCOUNT))
+
+
+def missing(cluster: Cluster, *, since: int = 0) -> list[str]:
+    """Return what the operator was refused and deploy/ does not grant, in the API server's words.
+
+    What a test has taken away is none of that, nor what deploy/ withholds on purpose: deletion of NodePools,
+    impersonation of any ServiceAccount but one, and NodeClasses of providers that nobody knows.
+    """
+    return [
+        entry.message
+        for entry in cluster.audit.forbidden(USER, since=since)
+        for right in used([entry])
+        if not any(shipped.covers(right) for shipped in _shipped())
+        and (right.verb, right.resource) != ("delete", "nodepools")
+        and not right.group.endswith("example.com")
+        and " cannot impersonate " not in entry.message
+    ]

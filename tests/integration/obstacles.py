@@ -111,8 +111,13 @@ class Rights:
 
 async def allow_deletion(workspace: Workspace) -> None:
     """Grant what `deletionPolicy.nodePools: Delete` needs, for as long as the workspace lasts."""
-    name = unique("delete-nodepools")
-    rule = {"apiGroups": ["karpenter.sh"], "resources": ["nodepools"], "verbs": ["delete"]}
+    await allow(workspace, "delete")
+
+
+async def allow(workspace: Workspace, *verbs: str) -> None:
+    """Grant the operator more verbs on NodePools, for as long as the workspace lasts."""
+    name = unique("more-nodepools")
+    rule = {"apiGroups": ["karpenter.sh"], "resources": ["nodepools"], "verbs": list(verbs)}
     group = "rbac.authorization.k8s.io"
     workspace.create(_ROLES, {"kind": "ClusterRole", "metadata": {"name": name}, "rules": [rule]})
     workspace.create(
@@ -124,7 +129,7 @@ async def allow_deletion(workspace: Workspace) -> None:
             "subjects": [{"apiGroup": group, "kind": "User", "name": USER}],
         },
     )
-    await eventually(lambda: may(workspace, "delete"))
+    await eventually(lambda: all(may(workspace, verb) for verb in verbs))
 
 
 def karpenter_definitions() -> dict[str, Json]:

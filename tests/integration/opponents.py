@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any, Final
 
 from pykube.exceptions import HTTPError
@@ -18,6 +18,8 @@ LONG, SHORT = 8.0, 3.0
 """Seconds of a fight; all of it is within the first minute."""
 MOST = 6
 """Corrections of one path within a minute: more than five are a fight."""
+STATUS_BURST, STATUS_PAUSE = 5, 2.0
+"""Writes of a status that go without delay, and seconds between those that follow."""
 
 
 class Opponent(Background):
@@ -28,14 +30,17 @@ class Opponent(Background):
         kind: Of the object.
         name: Of the object.
         move: Writes as this controller; tells whether there was anything to do.
+        every: Seconds between looks of one that does not follow it, but looks again and again.
 
     Attributes:
         moves: How often there was.
     """
 
-    def __init__(self, cluster: Cluster, kind: Kind, name: str, move: Callable[[Api, Json], bool]) -> None:
+    def __init__(
+        self, cluster: Cluster, kind: Kind, name: str, move: Callable[[Api, Json], bool], *, every: float | None = None
+    ) -> None:
         self.moves = 0
-        self._cluster, self._kind, self._name, self._move = cluster, kind, name, move
+        self._cluster, self._kind, self._name, self._move, self._every = cluster, kind, name, move, every
         super().__init__(OPPONENT, self._work)
 
     async def _work(self, signals: Signals) -> None:
@@ -44,10 +49,22 @@ class Opponent(Background):
     async def _fight(self, started: asyncio.Event) -> None:
         http = client(self._cluster.kubeconfig)
         with contextlib.closing(http.session):
+            async for body in self._bodies(Api(http), started):
+                with contextlib.suppress(HTTPError):  # gone or changed meanwhile
+                    self.moves += self._move(Api(http), body)
+
+    async def _bodies(self, api: Api, started: asyncio.Event) -> AsyncIterator[Json]:
+        """Yield the object as it is each time he looks."""
+        if self._every is None:
             async for event in watch(self._cluster, self._kind, started=started):
                 if event.name == self._name and event.type != "DELETED":
-                    with contextlib.suppress(HTTPError):  # gone meanwhile
-                        self.moves += self._move(Api(http), event.object)
+                    yield event.object
+            return
+        started.set()
+        while True:
+            if body := api.find(self._kind, self._name):
+                yield body
+            await asyncio.sleep(self._every)
 
 
 def patching(

@@ -14,12 +14,14 @@ from harness import (
     NODE_CLASSES,
     NODE_POOLS,
     FakeKarpenterStatus,
+    Json,
     LocalOperator,
     Profile,
     Workspace,
     unique,
 )
 from integration.obstacles import (
+    CRDS,
     Policy,
     Rights,
     default_node_class,
@@ -229,3 +231,29 @@ async def test_the_operator_has_its_rights_again(powerless: tuple[Rights, Profil
     rights, profile = powerless
     rights.grant()
     await profile.ready(seconds=RETRY)
+
+
+@pytest.mark.parametrize(
+    "bend",
+    [
+        {"template": {"spec": {"requirements": "none", "taints": {"key": "workload"}, "nodeClassRef": "default"}}},
+        {"template": {"metadata": 5}, "disruption": {"budgets": "10%", "consolidateAfter": {"hours": 1}}},
+        None,
+    ],
+    ids=["texts for lists", "numbers for maps", "no spec"],
+)
+async def test_another_definition_lets_any_form_through(powerless: tuple[Rights, Profile], bend: Json | None) -> None:
+    """What Karpenter's own refuses is a difference like any other, and no fault of the operator's."""
+    _, profile = powerless
+    api, name = profile.api, profile.server
+    definition = api.get(CRDS, f"{NODE_POOLS.plural}.karpenter.sh")
+    (version,) = (each for each in definition["spec"]["versions"] if each["name"] == "v1")
+    schema = version["schema"]["openAPIV3Schema"]
+    schema["properties"]["spec"] = {"x-kubernetes-preserve-unknown-fields": True}
+    schema.pop("required", None)
+    api.replace(CRDS, definition)
+    spec, healed = profile.pool()["spec"], profile.status.get("heals", {}).get("total", 0)
+    await eventually(lambda: api.merge(NODE_POOLS, name, {"spec": bend}))  # not before the API server goes by it
+    await eventually(lambda: profile.pool().get("spec") == spec)
+    await eventually(lambda: profile.status.get("heals", {}).get("total", 0) > healed)
+    await profile.ready()

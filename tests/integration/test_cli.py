@@ -172,6 +172,7 @@ async def test_check_before_and_after(cli: Cli, ready: Profile, tmp_path: Path) 
     after = await cli("check", "-o", "json")
     results = {each["name"]: each["result"] for each in after.json}
     assert after.code == 0, after.out
+    assert f"Checking profile {ready.name}\n" in after.err, "it shows progress"
     assert results[f"Profile {ready.name}"] == results[f"Rights for {ready.name}"] == "Passed"
     assert results["Operator"] == "Unknown", "a process plays its pod"
     file = written(tmp_path / "new.yaml", unique(), deletionPolicy={"nodePools": "Delete"})
@@ -213,6 +214,7 @@ async def test_bundle_holds_no_secret(cli: Cli, ready: Profile, tmp_path: Path, 
     file = tmp_path / "bundle.tar.gz"
     done = await cli("support-bundle", "--file", file)
     assert done.code == 0, done.err
+    assert "Collecting events.yaml\n" in done.err, "it shows progress"
     assert file.stat().st_mode & 0o077 == 0
     with tarfile.open(fileobj=io.BytesIO(file.read_bytes())) as archive:
         files = {each.name.partition("/")[2]: archive.extractfile(each) for each in archive.getmembers()}
@@ -274,6 +276,21 @@ async def test_no_way_to_a_cluster(cli: Cli, verb: str, tmp_path: Path) -> None:
     assert down.code == 2
     assert f"The API server at https://127.0.0.1:{port} does not answer" in down.err
     assert "Connection refused" in down.err
+
+
+async def test_of_several_kubeconfigs_the_first_ones_context_counts(cli: Cli, ready: Profile, tmp_path: Path) -> None:
+    """Also for verbs that plan themselves, on another connection than the rest."""
+    other = yaml.safe_load(cli.cluster.kubeconfig.read_text().replace(cli.cluster.server, "https://127.0.0.1:9"))
+    names = {each["name"] for section in ("clusters", "users", "contexts") for each in other[section]}
+    text = yaml.safe_dump(other)
+    for name in names:
+        text = text.replace(name, f"other-{name}")
+    (tmp_path / "other").write_text(text)
+    several = {"KUBECONFIG": os.pathsep.join((str(cli.cluster.kubeconfig), str(tmp_path / "other")))}
+    planned = await cli("plan", ready.name, env=several)
+    assert (planned.code, planned.out) == (0, f"{ready.name}: nothing to do.\n"), planned.err
+    dead = await cli("plan", ready.name, env={"KUBECONFIG": str(tmp_path / "other")})
+    assert (dead.code, "https://127.0.0.1:9 does not answer" in dead.err) == (2, True)
 
 
 async def test_a_kubeconfig_that_cannot_be_used(cli: Cli, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from harness import DEPLOY, Operator, Profile, Release, Workspace, kustomize
+from harness import DEPLOY, Json, Operator, Profile, Release, Workspace, kustomize
 from harness.releases import release_options
 from integration.cli_calls import Cli
 from sandbox import Cluster, cluster, eventually
@@ -62,6 +62,28 @@ async def test_1_check_looks_at_chart_storage_owner_and_rights(cli: Cli, profile
     assert found["Operator"]["result"] == "Failed", "its Deployment has no pods here"
     assert "0 of 1 available" in found["Operator"]["message"]
     assert done.code == 1
+
+
+async def test_1_check_looks_at_whom_the_operator_may_impersonate(
+    cli: Cli, profile: Profile, release: Release, tmp_path: Path
+) -> None:
+    async def right(**settings: str) -> Json:
+        body = profile.read()
+        body["spec"]["release"].update(settings)
+        file = tmp_path / "profile.json"
+        file.write_text(json.dumps(body))
+        done = await cli("check", "-f", file, "-o", "json")
+        (found,) = (each for each in done.json if each["name"] == f"Rights for {profile.name}")
+        assert done.code == 1, "the Operator has no pods here"
+        return dict(found)
+
+    missing = await right(serviceAccountName="another")
+    assert missing["result"] == "Failed"
+    what = f"may not impersonate serviceaccounts another in namespace {release.namespace}; "
+    assert what in missing["message"]
+    assert "operator.yaml names the ServiceAccounts" in missing["message"]
+    written_by_others = await right(serviceAccountName="another", manager="Export")
+    assert written_by_others["result"] == "Passed", "helm is never run"
 
 
 async def test_2_plan_is_the_operators_own(cli: Cli, profile: Profile, release: Release) -> None:

@@ -63,6 +63,7 @@ async def test_the_operator_lets_go(cli: Cli, protected: Profile) -> None:
     done = await cli("uninstall", protected.name, "--yes")
     assert done.code == 0, done.err
     assert f"{protected.name}: gone" in done.out
+    assert f"The operator lets go of {protected.name}" in done.err, "it shows progress"
     assert "does not answer" not in done.err
     assert nothing_is_left(protected)
 
@@ -74,6 +75,7 @@ async def test_without_an_operator_its_work_is_done(
     try:
         done = await cli("uninstall", "--yes", "--patience", "1")
         assert done.code == 0, done.err
+        assert "Looking whether the operator runs" in done.err, "it shows progress"
         assert "The operator does not answer" in done.err
         assert nothing_is_left(protected)
         again = await cli("uninstall", "--yes")

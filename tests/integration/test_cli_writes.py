@@ -60,6 +60,7 @@ async def test_reconcile_says_what_is_not_ready(cli: Cli, local_workspace: Works
 async def test_suspend_and_resume_are_the_users_own(cli: Cli, ready: Profile) -> None:
     suspended = await cli("suspend", ready.name, "--wait")
     assert suspended.code == 0, suspended.err
+    assert f"{ready.name} is suspended" in suspended.err, "it shows progress"
     assert ready.condition("Suspended") is not None
     assert managers(ready, "suspend") == {"connect-autoscaler-cli"}
     assert "suspended already" in (await cli("suspend", ready.name)).out
@@ -88,6 +89,7 @@ async def test_approve_shows_the_plan_and_releases_exactly_it(cli: Cli, waiting:
     assert "annotations" not in waiting.read()["metadata"], "nothing was approved yet"
     done = await cli("approve", waiting.name, "--yes", "--wait", "--digest", digest)
     assert done.code == 0, done.err
+    assert f"{waiting.name} carries it out" in done.err, "it shows progress"
     assert waiting.read()["metadata"]["annotations"] == {"connect-autoscaler.io/approve": digest}
     assert waiting.pool(waiting.content)["spec"]["template"]["metadata"]["labels"]["example.com/team"] == "data"
     empty = await cli("approve", waiting.name, "--yes")

@@ -244,7 +244,7 @@ def pools(api_cluster: Cluster) -> Iterator[tuple[str, str]]:
 async def test_the_guard_refuses_foreground_deletion_of_our_pools_only(
     api_cluster: Cluster, guarded: list[Json], pools: tuple[str, str]
 ) -> None:
-    assert len(guarded) == 2
+    assert len(guarded) == 4
     ours, foreign = pools
     foreground = {"propagationPolicy": "Foreground"}
 

@@ -9,15 +9,24 @@ import pytest
 
 from harness import NODE_POOLS, PROFILES, Api, Json, LocalOperator, Profile, Workspace, unique
 from integration.kstatus import kstatus
-from integration.opponents import LONG, MOST, OPPONENT, SHORT, Opponent, at_peace, fighting, patching
+from integration.opponents import (
+    LONG,
+    MOST,
+    OPPONENT,
+    SHORT,
+    STATUS_BURST,
+    STATUS_PAUSE,
+    Opponent,
+    at_peace,
+    fighting,
+    patching,
+)
 from integration.refused import refused
 from integration.written import FINALIZER, POOLS, STATUS, Written
 from sandbox import eventually
 
 AT_ONCE = 10.0
 """Seconds; milliseconds on a quiet machine, a minute if it were slowed down."""
-STATUS_BURST, STATUS_PAUSE = 5, 2.0
-"""Writes of a status that go without delay, and seconds between those that follow."""
 DOMAIN: Final = "connect-autoscaler.io"
 MARKS: Final[Json] = {f"{DOMAIN}/profile": None, "app.kubernetes.io/managed-by": None}
 UID: Final[Json] = {f"{DOMAIN}/profile-uid": None}

@@ -11,15 +11,24 @@ import pytest
 from connect_autoscaler.core.fights import MAX_PER_TARGET
 from harness import NODE_CLAIMS, NODE_POOLS, PROFILES, Api, Json, LocalOperator, Profile, Workspace
 from integration.claims import node_claim
-from integration.opponents import LONG, MOST, OPPONENT, SHORT, Opponent, at_peace, fighting, patching
+from integration.opponents import (
+    LONG,
+    MOST,
+    OPPONENT,
+    SHORT,
+    STATUS_BURST,
+    STATUS_PAUSE,
+    Opponent,
+    at_peace,
+    fighting,
+    patching,
+)
 from integration.written import CLAIMS, FINALIZER, POOLS, STATUS, Written
 from sandbox import eventually
 
 GITOPS, STRIPPER, SCALER = "argocd-controller", "label-cleaner", "horizontal-autoscaler"
 PROTECT: Final = "connect-autoscaler.io/protect"
 LABELS: Final[Json] = {"metadata": {"labels": {"connect-autoscaler.io/profile": None}}}
-STATUS_BURST, STATUS_PAUSE = 5, 2.0
-"""Writes of a status that go without delay, and seconds between those that follow."""
 
 
 def syncing(spec: Json) -> Callable[[Api, Json], bool]:

@@ -1,6 +1,10 @@
 """A profile from its first generation to the next: what is said when, what is done when, and what is left alone."""
 
 import asyncio
+import json
+from pathlib import Path
+
+import pytest
 
 from harness import (
     NODE_POOLS,
@@ -8,8 +12,10 @@ from harness import (
     Event,
     FakeKarpenterStatus,
     Json,
+    LocalOperator,
     Timeline,
     Workspace,
+    install,
     stamp_ready,
 )
 from integration.kstatus import assert_regular, conditions, kstatus
@@ -45,6 +51,36 @@ async def test_ready_is_said_of_the_generation_that_is_in_place(local_workspace:
             pool = _as_of(states, body)
             assert pool is None or _weight(pool) == body["spec"]["contentPool"]["weight"]
             assert pool is None or _judged(pool)
+
+
+async def test_who_runs_it_needs_no_name(
+    local_operator: LocalOperator, local_workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On OpenShift, for one, a container has a uid that no file lists."""
+
+    def nobody() -> str:
+        raise OSError("No username set in the environment")  # what Python says since 3.13
+
+    monkeypatch.setattr("getpass.getuser", nobody)
+    await local_operator.restart()
+    await local_workspace.profile().ready()
+
+
+async def test_of_several_kubeconfigs_the_first_one_says_the_context(
+    local_operator: LocalOperator, local_workspace: Workspace, tmp_path: Path
+) -> None:
+    """As for kubectl and helm; the last one's leads elsewhere."""
+    cluster = {"name": "elsewhere", "cluster": {"server": "https://127.0.0.1:9"}}
+    context = {"name": "elsewhere", "context": {"cluster": "elsewhere", "user": "elsewhere"}}
+    other = {"clusters": [cluster], "contexts": [context], "users": [], "current-context": "elsewhere"}
+    (tmp_path / "config").write_text(json.dumps(other))
+    both = f"{tmp_path / 'missing'}:{install(local_workspace.cluster)}:{tmp_path / 'config'}"
+    await local_operator.stop()
+    try:
+        async with LocalOperator(local_workspace.cluster, kubeconfig=both):
+            await local_workspace.profile().ready()
+    finally:
+        await local_operator.start()
 
 
 def _weight(pool: Json) -> int | None:

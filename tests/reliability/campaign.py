@@ -18,7 +18,8 @@ from reliability import results, table
 from reliability.invariants import violations
 from reliability.plans import Plan, plans, sample
 from reliability.results import Result
-from reliability.trial import Seen, Trial
+from reliability.seen import Seen
+from reliability.trial import Trial
 from reliability.workloads import WORKLOADS
 from reliability.world import World, world
 
@@ -87,7 +88,7 @@ async def campaign(options: argparse.Namespace) -> bool:
     counts: Counter[str] = Counter()
     commit, began = results.commit(), time.monotonic()
     async with world() as it:
-        without = await undisturbed(it)
+        without = await undisturbed(it, options.workload or tuple(WORKLOADS))
         every = plans(without)
         chosen = sample(every, options.sample or len(every))
         chosen = [plan for number, plan in enumerate(chosen) if number % parts == part - 1 and options.only in plan.key]
@@ -121,6 +122,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--shard", default="1/1", help="which part of how many, such as 2/4")
     parser.add_argument("--sample", type=int, default=0, help="carry out a fixed sample of so many plans")
     parser.add_argument("--only", default="", help="carry out plans whose key contains this")
+    parser.add_argument(
+        "--workload", action="append", choices=WORKLOADS, help="carry out plans of this one; repeatable"
+    )
     parser.add_argument("--at-once", type=int, default=AT_ONCE, help="how many plans run at a time (%(default)s)")
     parser.add_argument("--again", action="store_true", help="also what was carried out before")
     parser.add_argument("--results", type=Path, default=results.DEFAULT, help="file to add results to (%(default)s)")

@@ -24,6 +24,7 @@ from connect_autoscaler.core.plan import plan
 from connect_autoscaler.handlers import _claim, _parse
 from connect_autoscaler.nodepools.claims import NodeClaim
 from connect_autoscaler.nodepools.ownership import mark
+from connect_autoscaler.nodepools.shape import shaped
 from connect_autoscaler.placement.scene import Guest, Node
 from connect_autoscaler.release.facts import assess
 from connect_autoscaler.release.history import Entry, UnreadableError, decode
@@ -299,7 +300,7 @@ def _events(by: Random) -> Any:
     how = partial(respelled, by=by, keep=_required) if typed else partial(spoiled, by=by)
     pools = [how(live) for live in _LIVE[:2]]
     claims = [how(_NODE_CLAIM) for _ in range(2)]
-    return {"typed": typed, "pools": pools, "claims": claims}
+    return {"pools": pools, "claims": claims}
 
 
 def _take_events(found: Any) -> None:
@@ -316,10 +317,10 @@ def _take_events(found: Any) -> None:
     for claim in read:
         claims.wrote(claim)
         claims.arrived(claim)
-    live = pools.by(("mark", _OWNER.uid), ("mark", _OWNER.name), ("name", "servers"), ("name", "content"))
-    if found["typed"]:
-        _planned(snapshot(_OWNER, live.values(), read))
-        _planned(replace(_ROLLED_OUT, pools=live))
+    seen = pools.by(("mark", _OWNER.uid), ("mark", _OWNER.name), ("name", "servers"), ("name", "content"))
+    live = {name: shaped(pool) for name, pool in seen.items()}
+    _planned(snapshot(_OWNER, live.values(), read))
+    _planned(replace(_ROLLED_OUT, pools=live))
 
 
 def _status(by: Random) -> Any:

@@ -15,7 +15,7 @@ import kopf
 
 from connect_autoscaler import handlers, runner
 from connect_autoscaler.api.spec import ProfileSpec
-from connect_autoscaler.core import act, endings, kube, lookups, watch, worker
+from connect_autoscaler.core import act, endings, kube, lookups, release_plan, release_work, watch, worker
 
 FACTOR: Final = 100
 _SELDOM: Final = 20
@@ -54,11 +54,15 @@ def _hasty() -> Iterator[tuple[Any, str, Any]]:
     yield lookups, "KEEP_MISSING", lookups.KEEP_MISSING / FACTOR
     yield watch, "_BACKOFF", tuple(each / FACTOR for each in watch._BACKOFF)
     yield watch, "_SHORT", watch._SHORT / FACTOR
+    yield watch, "_ROUND", watch._ROUND // _SELDOM
     for bound in (kube.Kube.__init__, vars(kube.Kube)["connect"].__func__):
         yield bound, "__kwdefaults__", {"patience": ANSWER}
     yield kube, "_WATCHING", aiohttp.ClientTimeout(total=None, sock_connect=ANSWER, sock_read=SILENT)
     yield kube, "_PATIENCE", ANSWER
     yield runner, "_POLL", runner._POLL / FACTOR
+    yield release_plan, "_BREATH", release_plan._BREATH / FACTOR
+    for name in ("_MOMENT", "_SOON", "_LATER"):
+        yield release_work, name, getattr(release_work, name) / FACTOR
     yield endings, "RESTS", tuple(each / FACTOR for each in endings.RESTS)
     yield handlers, "settings", _settings
     resync = vars(ProfileSpec)["resync"].fget

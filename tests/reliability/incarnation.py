@@ -11,10 +11,15 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
+from types import ModuleType, TracebackType
 from typing import Any, Final, Self
 
+from connect_autoscaler import runner
+from connect_autoscaler.core import holders
+from connect_autoscaler.core.release_store import this_process
+from connect_autoscaler.release import child
 from connect_autoscaler.runner import Options, run
 from harness.background import Background, Signals
 from reliability.proxy import Proxy
@@ -29,6 +34,27 @@ _NUMBERS: Final = itertools.count(1)
 _READY_LIMIT: Final = 60.0
 _STOP_LIMIT: Final = 60.0
 _POLL: Final = 0.01
+
+
+_ALIVE: Final[set[int]] = set()
+"""Threads of incarnations that live."""
+
+
+@contextlib.contextmanager
+def threads_as_processes() -> Iterator[None]:
+    """Have an operator of this process, asked by the next one whether it lives, answer for its thread."""
+    changes: tuple[tuple[ModuleType, str, Any], ...] = (
+        (holders, "_alive", _ALIVE.__contains__),
+        (runner, "this_process", lambda: replace(this_process(), process=threading.get_native_id())),
+    )
+    before = [(module, name, getattr(module, name)) for module, name, _ in changes]
+    for module, name, value in changes:
+        setattr(module, name, value)
+    try:
+        yield
+    finally:
+        for module, name, value in before:
+            setattr(module, name, value)
 
 
 class Log(logging.Handler):
@@ -70,6 +96,8 @@ def logs_apart() -> Iterator[None]:
 class Incarnation:
     """The operator in a thread. To be killed, its proxy is cut: nothing it still does reaches the API server.
 
+    Helm is killed with it: the kernel does so when a thread ends that has started it, and this when it is to die.
+
     Attributes:
         proxy: Its way to the API server.
         log: What it says.
@@ -86,7 +114,8 @@ class Incarnation:
         """
         name = f"operator {next(_NUMBERS)}"
         self.proxy, self.log = proxy, Log(name, last)
-        self._options = Options(kubeconfig=str(proxy.kubeconfig(kubeconfig)), **options)
+        self._kubeconfig = str(proxy.kubeconfig(kubeconfig))
+        self._options = Options(kubeconfig=self._kubeconfig, **options)
         self._background = Background(name, self._run)
         self._entered = threading.Event()
 
@@ -117,18 +146,39 @@ class Incarnation:
     async def stop(self) -> str | None:
         """End it in good order; gives what it ended with before, if it did."""
         await eventually(lambda: self.ended or self._entered.is_set(), interval=_POLL)  # until then it would not hear
+        killing = asyncio.create_task(self._kill()) if self.proxy.died.done() else None
         try:
             await self._background.stop(_STOP_LIMIT)
         except Exception as error:  # noqa: BLE001 - whatever ended it is for the caller to judge
             return f"{type(error).__name__}: {error}"
         finally:
+            if killing:
+                killing.cancel()
             for name in _LOGGERS:
                 logging.getLogger(name).removeHandler(self.log)
         return None
 
+    async def _kill(self) -> None:
+        """Kill each helm that it has started, or starts yet."""
+        _ALIVE.discard(self._background.thread.native_id or 0)
+        while True:
+            for pid in tuple(child._running):
+                with contextlib.suppress(OSError):  # it has ended
+                    if self._kubeconfig in _environment(pid):
+                        os.killpg(pid, signal.SIGKILL)
+            await asyncio.sleep(_POLL)
+
     async def _run(self, signals: Signals) -> None:
+        _ALIVE.add(threading.get_native_id())
         self._entered.set()
-        await run(self._options, stop=signals.stop, ready=signals.ready)
+        try:
+            await run(self._options, stop=signals.stop, ready=signals.ready)
+        finally:
+            _ALIVE.discard(threading.get_native_id())
+
+
+def _environment(pid: int) -> str:
+    return Path(f"/proc/{pid}/environ").read_text(errors="replace")
 
 
 class ProcessIncarnation:
@@ -139,9 +189,11 @@ class ProcessIncarnation:
         log: What it says, once it has ended.
     """
 
-    def __init__(self, proxy: Proxy, kubeconfig: Path) -> None:
+    def __init__(self, proxy: Proxy, kubeconfig: Path, **options: Any) -> None:
         """Be ready to start; see `Incarnation`."""
         self.proxy, self.log = proxy, Log("")
+        named = {f"--{name.replace('_', '-')}": value for name, value in options.items()}
+        self._arguments = [text for name, value in named.items() for text in (name, value) if text is not True]
         self._kubeconfig = proxy.kubeconfig(kubeconfig)
         self._output = self._kubeconfig.with_suffix(".log")
         self._process: subprocess.Popen[bytes] | None = None
@@ -154,6 +206,7 @@ class ProcessIncarnation:
     def launch(self) -> None:
         """Start it, and wait for nothing."""
         command = [sys.executable, "-m", "connect_autoscaler", "run", "--kubeconfig", str(self._kubeconfig)]
+        command += self._arguments
         with self._output.open("ab") as output:
             self._process = subprocess.Popen(
                 command, env=environment(self.proxy.cluster.dir), stdout=output, stderr=output, stdin=subprocess.DEVNULL

@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from harness import Json
+from reliability import release_invariants
 from reliability.record import Entry
 from reliability.rules import CRASHES, Fault
-from reliability.trial import Seen, difference
+from reliability.seen import Seen, difference
 
 MARKER: Final = "MARKER-SECRET"
 """Part of every secret that a workload hands to the operator."""
@@ -32,6 +33,10 @@ def only_what_it_owns(seen: Seen, _: Seen) -> Iterator[str]:
     own = {seen.own, f"{seen.own}-server", f"{seen.own}-content"}
     for entry in _writes(seen):
         request = entry.request
+        if seen.workload.release and request.namespace:
+            if wrong := release_invariants.foreign(entry, seen.own):
+                yield f"{entry.signature} {wrong}"
+            continue
         claim = request.resource == "nodeclaims" and request.name.startswith(seen.own)
         if request.resource not in {_PROFILES, _STATUS, "nodepools", "nodeclaims"}:
             yield f"{entry.signature} is none of its business"
@@ -47,12 +52,16 @@ def nothing_drained(seen: Seen, _: Seen) -> Iterator[str]:
     """No NodeClaim is deleted, and no NodePool but where the profile asks for that."""
     asked = "Delete" in json.dumps((seen.workload.spec or {}).get("deletionPolicy", {}))
     for entry in _writes(seen):
+        if entry.request.namespace:
+            continue  # nothing there is a node's
         if entry.request.verb.startswith("delete") and not (asked and entry.request.resource == "nodepools"):
             yield f"{entry.signature} drains nodes"
 
 
 def announced(seen: Seen, _: Seen) -> Iterator[str]:
-    """A template that replaces the nodes at hand is applied only after a status has shown the plan."""
+    """What replaces the nodes at hand, or restarts servers, is done only after a status has shown the plan."""
+    if seen.workload.release:
+        yield from release_invariants.announced(seen, _writes(seen, since=seen.mark))
     if "content" not in seen.workload.claims:
         return
     shown = False
@@ -79,10 +88,12 @@ def within_budget(seen: Seen, undisturbed: Seen) -> Iterator[str]:
     """A fault costs no writes but those that repeat what got lost, and a status or two that tells of it."""
     base, now = _counts(undisturbed), _counts(seen)
     lost = sum(1 for entry in seen.record.entries(seen.mark) if entry.fault in _TWICE and entry.request.writes)
+    if seen.workload.release:
+        yield from release_invariants.within_budget(seen, undisturbed)
     for what in now.keys() - {_STATUS}:
         if now[what] > base[what] + lost:
             yield f"{now[what]} writes of {what} instead of {base[what]}"
-    if now[_STATUS] > base[_STATUS] + lost + _SPARE:
+    if now[_STATUS] > base[_STATUS] + lost + _SPARE * (1 + seen.workload.release * seen.fired):
         yield f"{now[_STATUS]} writes of status instead of {base[_STATUS]}"
 
 
@@ -91,13 +102,15 @@ def told_once(seen: Seen, _: Seen) -> Iterator[str]:
     counted = Counter((each["type"], each["reason"], each["note"]) for each in seen.events)
     lives = seen.lives + sum("it begins anew" in line for line in seen.log)
     for (kind, reason, note), count in counted.items():
-        if count > lives:
+        # An upgrade that did not begin is begun again on the same revision.
+        if count > lives + (seen.fired if reason in release_invariants.UPGRADES else 0):
             yield f"{count} events {kind} {reason}: {note}"
 
 
 def no_secret(seen: Seen, _: Seen) -> Iterator[str]:
     """No secret is in the status, an event or the log."""
-    written = [json.dumps(entry.request.body) for entry in seen.record.entries() if entry.request.writes]
+    requests = [entry.request for entry in seen.record.entries()]
+    written = [json.dumps(each.body) for each in requests if each.writes and not each.helms]
     for where, text in (("a write", "".join(written)), ("the log", "".join(seen.log))):
         if MARKER in text or "Bearer " in text:
             yield f"a secret is in {where}"
@@ -127,6 +140,9 @@ CHECKS: Final[tuple[Check, ...]] = (
     no_secret,
     no_traceback,
     stays_alive,
+    release_invariants.no_more_restarts,
+    release_invariants.nothing_lost,
+    release_invariants.nobody_bothered,
 )
 
 
@@ -164,7 +180,9 @@ def _counts(seen: Seen) -> Counter[str]:
     end = seen.restarted or seen.cleaned
     entries = seen.record.entries()[seen.mark : end]
     return Counter(
-        entry.request.resource for entry in entries if entry.committed and entry.request.resource != "events"
+        entry.request.resource
+        for entry in entries
+        if entry.committed and entry.request.resource != "events" and not entry.request.namespace
     )
 
 

@@ -8,7 +8,7 @@ from typing import Final
 
 from reliability.record import Entry
 from reliability.rules import CRASHES, ERRORS, STREAM, Fault, Rule
-from reliability.trial import Seen
+from reliability.seen import Seen
 from reliability.workloads import WORKLOADS
 
 THRICE: Final = 3
@@ -29,11 +29,29 @@ _WRITES: Final = 9
 """How many of the same writes are met in turn: more than any workload has."""
 _LOOKS: Final = 2
 """How many of the same reads are met in turn: loops ask the same again and again."""
-_KILLED: Final = ("new", "deleted-pool", "delete-retain")
+_KILLED: Final = ("new", "deleted-pool", "delete-retain", "take-over")
 """Workloads of which the operator is also killed as a process; all else is the same, but takes ten times as long."""
 _KNOWN: Final = ("customresourcedefinitions", "kwoknodeclasses", "/api")
 """What all workloads ask alike, of everybody: one that begins with a start, and one that does not, are enough."""
 _EXAMPLES: Final = ("start", "update")
+_HELM_WRITTEN: Final = ("error:403", "error:422", "error:503", Fault.THROTTLED, Fault.RESET, Fault.SLOW, Fault.LOST)
+"""Of each class one: a plan with Helm takes seconds, where others take tenths."""
+_HELM_READ: Final = ("error:403", "error:503", Fault.RESET)
+_HELM_EVENTS: Final = (Fault.ENDED, Fault.BROKEN, Fault.GONE)
+"""Helm waits for an event for as long as it is given; API servers keep none back from a watch that goes on."""
+_HELM_READERS: Final = ("take-over", "restore")
+"""Workloads whose reads are met, too; the others read the same."""
+_FAILED: Final = ("helm: apply deployments connect-rstudio-connect", "error:503")
+"""Where an upgrade fails, and helm goes back by itself."""
+_WAY_BACK: Final = (
+    ("helm: create secrets", 2),
+    ("helm: apply deployments connect-rstudio-connect", 2),
+    ("helm: update secrets sh.helm.release.v1.connect.v3", 1),
+)
+"""Writes of that way back, of a release at its first revision."""
+_ON_IT: Final = (*CRASHES, Fault.LOST, "error:503")
+_NOT_NEW: Final = ("nodepools", "nodeclaims", "connectautoscalingprofiles", *_KNOWN)
+"""Met already in workloads without a release, but for crashes."""
 
 
 @dataclass(frozen=True)
@@ -115,6 +133,9 @@ def sample(every: Sequence[Plan], size: int) -> list[Plan]:
 
 
 def _of_workload(name: str, seen: Seen) -> Iterator[Plan]:
+    if WORKLOADS[name].release:
+        yield from _of_release(name, seen)
+        return
     for entry, occurrence in _numbered(_trace(seen)):
         if not _repeats(name, entry, occurrence):
             yield from _of_request(name, entry, occurrence)
@@ -126,6 +147,47 @@ def _of_workload(name: str, seen: Seen) -> Iterator[Plan]:
         if WORKLOADS[name].away:
             late = Fate(f"watch {resource}", Fault.DELAY)
             yield Plan(name, (Fate(f"list {resource}", Fault.STALE), late), "stale")
+
+
+def _of_release(name: str, seen: Seen) -> Iterator[Plan]:
+    for entry, occurrence in _numbered(_trace(seen)):
+        if entry.request.writes:
+            yield from _of_write(name, entry, occurrence)
+        elif name in _HELM_READERS and occurrence == 1 and _is_new(entry):
+            for fault in _HELM_READ:
+                yield Plan(name, (Fate(entry.signature, fault),), "once")
+    for signature, first in _WAY_BACK if seen.workload.spec is None else ():
+        for fault in _ON_IT:
+            kind = "crash" if fault in CRASHES else "once"
+            yield Plan(name, (Fate(*_FAILED), Fate(signature, fault, first)), kind)
+    if name in _HELM_READERS:
+        yield from _of_watches(name, seen)
+
+
+def _of_watches(name: str, seen: Seen) -> Iterator[Plan]:
+    for watch, count in Counter(seen.shown).items():
+        if not watch.endswith(_NOT_NEW):
+            for fault in _HELM_EVENTS if watch.startswith("helm") else sorted(STREAM):
+                for number in range(1, min(_EVENTS, count) + 1):
+                    yield Plan(name, (Fate(watch, fault, number),), "stream")
+
+
+def _of_write(name: str, entry: Entry, occurrence: int) -> Iterator[Plan]:
+    """Give the plans of a write in a workload with a release."""
+    signature = entry.signature
+    if entry.request.resource == "events" and occurrence > 1:
+        return
+    for fault in _HELM_WRITTEN if _is_new(entry) else ():
+        yield Plan(name, (Fate(signature, fault, occurrence),), "once")
+    for crash in CRASHES:
+        yield Plan(name, (Fate(signature, crash, occurrence),), "crash")
+    yield Plan(name, (Fate(signature, Fault.CRASH_LOST, occurrence, 2),), "crash")
+    if name in _KILLED:
+        yield Plan(name, (Fate(signature, Fault.CRASH_LOST, occurrence),), "kill")
+
+
+def _is_new(entry: Entry) -> bool:
+    return entry.request.helms or not entry.request.resource.startswith(_NOT_NEW)
 
 
 def _repeats(name: str, entry: Entry, occurrence: int) -> bool:

@@ -1,12 +1,14 @@
 """A reverse proxy before the API server: it records every request, and does to it what the rules say.
 
-It answers plain HTTP; credentials and impersonation pass through to the API server. What belongs to other runs on the
-same API server is hidden, so that many operators can work beside each other, each alone in its world.
+It answers plain HTTP unless it is told to speak TLS; credentials and impersonation pass through to the API server. What
+belongs to other runs on the same API server is hidden, so that many operators can work beside each other, each alone in
+its world.
 """
 
 import asyncio
 import contextlib
 import json
+import re
 import ssl
 import time
 from collections.abc import AsyncIterator
@@ -19,6 +21,8 @@ import aiohttp
 from aiohttp import web
 from multidict import CIMultiDict
 
+from reliability.answers import abort, code_of, refusal, status_object
+from reliability.pulse import Pulse, flush
 from reliability.record import Entry, Record
 from reliability.request import Request
 from reliability.rules import Fault, Rules
@@ -30,33 +34,9 @@ _HIDDEN: Final = frozenset({"connectautoscalingprofiles", "nodepools", "nodeclai
 _LARGEST: Final = 2**26
 _LAST: Final = frozenset({Fault.SILENCE, Fault.GONE, Fault.INTERNAL, Fault.ENDED, Fault.BROKEN, Fault.GARBLED})
 """Faults after which a watch tells nothing more."""
+_PROTOBUF: Final = b"k8s\0"
+_REVISION: Final = re.compile(rb"sh\.helm\.release\.[\w.-]+")
 _FOR_EVER: Final = 3600.0
-_REASONS: Final = {
-    400: "BadRequest",
-    401: "Unauthorized",
-    403: "Forbidden",
-    404: "NotFound",
-    409: "Conflict",
-    410: "Expired",
-    422: "Invalid",
-    429: "TooManyRequests",
-    500: "InternalError",
-    503: "ServiceUnavailable",
-    504: "Timeout",
-}
-
-
-def status_object(code: int) -> dict[str, Any]:
-    """Return a `meta.k8s.io/v1` Status."""
-    return {
-        "kind": "Status",
-        "apiVersion": "v1",
-        "metadata": {},
-        "status": "Failure",
-        "message": f"the fault proxy says {code}",
-        "reason": _REASONS.get(code, ""),
-        "code": code,
-    }
 
 
 @dataclass
@@ -67,6 +47,8 @@ class Tuning:
     """Longer than the operator waits for an answer."""
     late: float = 0.7
     """How late an event of a watch comes."""
+    pulse: float = 2.0
+    """How often a watch tells that it lives, to whom asks for that; API servers do so once a minute."""
     stale: str = ""
     """The resourceVersion of the past that stale lists show."""
 
@@ -82,6 +64,7 @@ class Proxy:
         rules: What is done to them.
         writer: How the record calls this incarnation.
         tuning: How long things take.
+        secure: Whether it speaks TLS, with the API server's own certificate: client-go gives a token to nobody else.
         died: Set at the moment that a rule names for the operator's death; from then on nothing passes.
     """
 
@@ -91,6 +74,7 @@ class Proxy:
     rules: Rules
     writer: str = "1"
     tuning: Tuning = field(default_factory=Tuning)
+    secure: bool = False
     died: "Future[None]" = field(default_factory=Future)
     port: int = field(default=0, init=False)
     _cut: bool = field(default=False, init=False)
@@ -110,7 +94,7 @@ class Proxy:
             app, access_log=None, handle_signals=False, shutdown_timeout=0.1, handler_cancellation=True
         )
         await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", 0)
+        site = web.TCPSite(self._runner, "127.0.0.1", 0, ssl_context=self._tls() if self.secure else None)
         await site.start()
         self.port = self._runner.addresses[0][1]
 
@@ -126,21 +110,27 @@ class Proxy:
         """Let nothing pass any more: to the API server the operator is dead."""
         self._cut = True
         for request in self._open:
-            _abort(request)
+            abort(request)
 
     def kubeconfig(self, original: Path) -> Path:
         """Write a kubeconfig like another one, but for this proxy."""
         document = json.loads(original.read_text())
-        document["clusters"][0]["cluster"] = {"server": f"http://127.0.0.1:{self.port}"}
+        server = {"server": f"https://127.0.0.1:{self.port}", "certificate-authority": str(self.cluster.ca)}
+        document["clusters"][0]["cluster"] = server if self.secure else {"server": f"http://127.0.0.1:{self.port}"}
         path = self.cluster.dir / f"kubeconfig-proxy-{self.port}"
         path.touch(mode=0o600)
         path.write_text(json.dumps(document))
         return path
 
+    def _tls(self) -> ssl.SSLContext:
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(self.cluster.dir / "server.crt", self.cluster.dir / "server.key")
+        return context
+
     async def _answer(self, incoming: web.Request) -> web.StreamResponse:
         began = time.monotonic()
         data = await incoming.read() if incoming.can_read_body else b""
-        body = json.loads(data) if data else None
+        body = _parsed(data)
         agent = incoming.headers.get("User-Agent", "")
         request = Request.of(incoming.method, incoming.path_qs, incoming.content_type, body, agent)
         signature = request.signature(self.own)
@@ -149,22 +139,27 @@ class Proxy:
         self._open.append(incoming)
         try:
             if self._cut:
-                return _abort(incoming)
+                return abort(incoming)
             if fault == Fault.CRASH_BEFORE:
                 self._die()
-                return _abort(incoming)
+                return abort(incoming)
             if fault == Fault.RESET:
-                return _abort(incoming)
-            if fault is not None and (code := _code(fault)):
+                return abort(incoming)
+            if fault is not None and (code := code_of(fault)):
                 if request.verb == "watch":
                     status = code
-                return _refusal(code, patient=fault == Fault.THROTTLED)
+                return refusal(code, patient=fault == Fault.THROTTLED)
             if request.verb == "watch" and fault is None:
                 noted = Entry(began, self.writer, request, signature, 200)
                 self.record.add(noted)
                 status = -1
                 return await self._stream(incoming, request, signature)
-            status, headers, answer = await self._forward(incoming, request, data, stale=fault == Fault.STALE)
+            forwarding = asyncio.create_task(self._forward(incoming, request, data, stale=fault == Fault.STALE))
+            try:
+                status, headers, answer = await asyncio.shield(forwarding)
+            except asyncio.CancelledError:  # the operator does not want to know any more, but it is done
+                status, _, _ = await forwarding
+                raise
             return await self._spoilt(incoming, fault, status, headers, answer)
         finally:
             self._open[:] = [each for each in self._open if each is not incoming]
@@ -176,10 +171,10 @@ class Proxy:
     ) -> web.StreamResponse:
         match fault:
             case Fault.LOST:
-                return _abort(incoming)
+                return abort(incoming)
             case Fault.CRASH_LOST:
                 self._die()
-                return _abort(incoming)
+                return abort(incoming)
             case Fault.CRASH_AFTER:
                 asyncio.get_running_loop().call_later(0.002, self._die)
             case Fault.SLOW:
@@ -235,8 +230,10 @@ class Proxy:
             outgoing.enable_chunked_encoding()
             await outgoing.prepare(incoming)
             hidden = self.own if request.resource in _HIDDEN else ""
-            with contextlib.suppress(ConnectionError, aiohttp.ClientError):
-                await self._events(incoming, outgoing, _lines(answer.content), signature, hidden)
+            # Kopf has its own limit for what is silent, and begins such a watch anew.
+            pulse = Pulse(outgoing, incoming.query if not hidden else {}, self.tuning.pulse)
+            with contextlib.suppress(ConnectionError, aiohttp.ClientError), pulse:
+                await self._events(incoming, outgoing, _lines(answer.content), signature, hidden, pulse)
             return outgoing
 
     async def _events(
@@ -246,25 +243,30 @@ class Proxy:
         lines: AsyncIterator[bytes],
         signature: str,
         hidden: str,
+        pulse: Pulse,
     ) -> None:
         kept: list[bytes] = []
         async for line in lines:
             event = json.loads(line)
+            pulse.version = event["object"].get("metadata", {}).get("resourceVersion", pulse.version)
             if event["type"] in {"BOOKMARK", "ERROR"}:
                 await outgoing.write(line)
             elif not hidden or self._visible(event["object"]):
                 self.record.saw(signature)
                 fault = self.rules.event(signature)
                 if fault in _LAST:
+                    pulse.stop()
                     await self._end(fault, incoming, outgoing, line)
                     return
                 if fault == Fault.DELAY:
                     await asyncio.sleep(self.tuning.late)
                 if fault == Fault.SWAP and not kept:
                     kept.append(line)
-                    asyncio.get_running_loop().call_later(self.tuning.late, _flush, kept, outgoing)
+                    asyncio.get_running_loop().call_later(self.tuning.late, flush, kept, outgoing)
                 elif fault != Fault.DROP:
-                    for each in (line, *([line] if fault == Fault.REPEAT else ()), *kept):
+                    told = (line, *([line] if fault == Fault.REPEAT else ()))
+                    same = any(_uid(each) == _uid(line) for each in kept)  # no API server exchanges those of one object
+                    for each in (*kept, *told) if same else (*told, *kept):
                         await outgoing.write(each)
                     kept.clear()
 
@@ -279,42 +281,22 @@ class Proxy:
             case Fault.BROKEN | Fault.GARBLED:
                 await outgoing.write(line[: len(line) // 2])
                 if fault == Fault.BROKEN:
-                    _abort(incoming)
+                    abort(incoming)
 
     def _visible(self, body: dict[str, Any]) -> bool:
         return str(body["metadata"]["name"]).startswith(self.own)
 
 
-def _flush(kept: list[bytes], outgoing: web.StreamResponse) -> None:
-    """Send what was kept back for an exchange with an event that never came."""
-
-    async def send() -> None:
-        with contextlib.suppress(ConnectionError, RuntimeError):
-            for line in kept:
-                await outgoing.write(line)
-            kept.clear()
-
-    task = asyncio.ensure_future(send())
-    task.add_done_callback(lambda done: done.exception())
+def _uid(line: bytes) -> str:
+    return str(json.loads(line)["object"]["metadata"]["uid"])
 
 
-def _code(fault: str) -> int:
-    if fault == Fault.THROTTLED:
-        return 429
-    kind, _, code = fault.partition(":")
-    return int(code) if kind == "error" else 0
-
-
-def _refusal(code: int, *, patient: bool) -> web.Response:
-    headers = {"Retry-After": "1"} if patient else {}
-    return web.json_response(status_object(code), status=code, headers=headers)
-
-
-def _abort(incoming: web.Request) -> web.StreamResponse:
-    """Break the connection; the answer that is returned reaches nobody."""
-    if incoming.transport is not None:
-        incoming.transport.abort()
-    return web.Response(status=499)
+def _parsed(data: bytes) -> Any:
+    """Read a body; of protobuf, in which Helm writes its Secrets, no more than the name."""
+    if not data.startswith(_PROTOBUF):
+        return json.loads(data) if data else None
+    found = _REVISION.search(data)
+    return {"metadata": {"name": found[0].decode()}} if found else None
 
 
 def _kept(answer: aiohttp.ClientResponse) -> dict[str, str]:

@@ -7,6 +7,8 @@ from urllib.parse import parse_qsl, urlsplit
 
 WRITES: Final = frozenset({"create", "update", "apply", "patch", "delete", "deletecollection"})
 _VERBS: Final = {"POST": "create", "PUT": "update", "DELETE": "delete", "PATCH": "patch"}
+HELM: Final = "Helm/"
+"""What Helm's User-Agent begins with."""
 _RESOURCE: Final = re.compile(
     r"^/(?:api|apis/[^/]+)/[^/]+/(?:namespaces/(?P<namespace>[^/]+)/)?(?P<resource>[^/]+)"
     r"(?:/(?P<name>[^/]+))?(?:/(?P<subresource>.+))?$"
@@ -65,12 +67,17 @@ class Request:
         """Tell whether it changes something if it is granted."""
         return self.verb in WRITES and not self.dry
 
+    @property
+    def helms(self) -> bool:
+        """Tell whether Helm asks, and not the operator itself."""
+        return self.agent.startswith(HELM)
+
     def signature(self, own: str) -> str:
         """Return what makes it the same request in another run.
 
         Args:
             own: The name that all objects of this run begin with.
         """
-        name = f"*{self.name.removeprefix(own)}" if self.name.startswith(own) else self.name
+        name = self.name.replace(own, "*") if own else f"*{self.name}"
         where = f"{self.resource} {name}" if name else self.resource
-        return f"{self.verb} {where}"
+        return f"helm: {self.verb} {where}" if self.helms else f"{self.verb} {where}"

@@ -11,7 +11,7 @@ from typing import Final, Literal
 from harness import ROOT
 from reliability.invariants import false_alarms, violations
 from reliability.plans import Plan
-from reliability.trial import Seen
+from reliability.seen import Seen
 
 Verdict = Literal["survived", "failed", "missed", "broken"]
 """Missed: the fault met nothing in this run. Broken: the campaign itself failed."""

@@ -9,6 +9,7 @@ from typing import Any, Final
 from harness import EVENTS, NODE_CLAIMS, NODE_CLASS, NODE_POOLS, PROFILES, Api, Json, Profile, Workspace
 from integration.claims import node_claim
 from profile_specs import Spec
+from reliability.releases import OwnRelease
 from sandbox import Cluster
 
 Picture = dict[str, Any]
@@ -20,6 +21,8 @@ _BASE: Final[Spec] = {
 }
 _STATED: Final = ("type", "status", "reason", "message")
 _POOL: Final = ("name", "ready", "reason", "owned", "management", "outdatedNodes", "lostNodeClaims")
+_REVISION: Final = re.compile(r"(?<=[Rr]evision )\d+")
+_SUM: Final = re.compile(r"\b[0-9a-f]{64}\b")
 _DIGEST: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 
 
@@ -30,10 +33,12 @@ class Stage:
     Attributes:
         workspace: Where.
         own: What every name begins with, and the profile's name.
+        release: The profile's release, if there is one.
     """
 
     workspace: Workspace
     own: str
+    release: OwnRelease | None = None
 
     @property
     def cluster(self) -> Cluster:
@@ -54,7 +59,8 @@ class Stage:
 
     def create_profile(self, **patch: Any) -> Profile:
         """Create the profile."""
-        return self.workspace.profile(self.own, **{**_BASE, **patch})
+        reference = {"release": self.release.reference} if self.release else {}
+        return self.workspace.profile(self.own, **{**_BASE, **reference, **patch})
 
     def create_stranger(self) -> None:
         """Create a NodePool that looks as if it could be the profile's, but is not."""
@@ -90,7 +96,7 @@ class Stage:
         """Return what nobody but its owner may change of the stranger."""
         pool = self.api.get(NODE_POOLS, self.stranger)
         meta = {key: pool["metadata"].get(key) for key in ("uid", "labels", "annotations", "finalizers", "generation")}
-        return {**meta, "spec": pool["spec"]}
+        return {**meta, "spec": pool["spec"], "release": self.release and self.release.strangers()}
 
     def picture(self) -> Picture:
         """Return the state as it is now."""
@@ -108,8 +114,10 @@ class Stage:
                 for claim in claims
                 if claim["metadata"]["name"].startswith(self.own)
             },
+            "release": self.release and self.release.picture(),
         }
         text = _DIGEST.sub("uid", json.dumps(seen, sort_keys=True)).replace(self.own, "*")
+        text = _SUM.sub("sum", _REVISION.sub("n", text))
         return dict(json.loads(text))
 
 

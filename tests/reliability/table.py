@@ -6,6 +6,7 @@ from typing import Final
 
 from harness import ROOT
 from reliability.results import Result
+from reliability.workloads import RELEASES
 
 PAGE: Final = ROOT / "docs" / "reliability.md"
 _BEGIN: Final = "<!-- campaign -->"
@@ -29,7 +30,8 @@ def rows(found: Iterable[Result]) -> list[str]:
         "|---|---|---|---|---|---|---|",
     ]
     groups = [(text, [each for each in everything if each.kind == kind]) for kind, text in _KINDS.items()]
-    for text, group in (*groups, ("**all**", everything)):
+    releases = [each for each in everything if each.workload in RELEASES]
+    for text, group in (*groups, ("**all**", everything), ("of these with a Helm release", releases)):
         met = [each for each in group if each.verdict != "missed"]
         cells = (
             text,

@@ -5,15 +5,15 @@ import contextlib
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
 from typing import Final
 
-from harness import Json, Workspace, unique
+from harness import PROFILES, Workspace, unique
 from reliability.haste import HOLD
 from reliability.incarnation import Incarnation, ProcessIncarnation
 from reliability.proxy import Proxy, Tuning
-from reliability.record import Record
+from reliability.releases import OwnRelease
 from reliability.rules import Rule, Rules
+from reliability.seen import Seen, difference
 from reliability.stage import Picture, Stage
 from reliability.workloads import Workload, ready
 from reliability.world import World
@@ -27,62 +27,16 @@ _SETTLED: Final = 1.0
 """Seconds without a write after which what was held back is out, also on a busy machine."""
 _SLOW: Final = 6.0
 """How many times as long a process takes over it, which holds a status back for two seconds."""
+_WITH_HELM: Final = 4
+"""How many times as long a plan with Helm may take."""
+_ON_REQUEST: Final = "on request (annotation"
+"""What status says of an upgrade that is not tried again by itself."""
 _POLL: Final = 0.03
 _LONG: Final = 3600.0
 _GRACE: Final = 1.0
 """Seconds that a fault may take to meet its request once the end state is reached."""
 _AWAY: Final = 0.1
 """Seconds until an operator that ended by itself is started again."""
-
-
-@dataclass
-class Seen:
-    """What was seen of one plan.
-
-    Attributes:
-        workload: What was done.
-        own: The name that all objects began with.
-        before: State of the NodePool that is nobody's, at the beginning.
-        after: The same at the end.
-        picture: The end state.
-        record: All requests.
-        mark: Where in the record the steps begin.
-        events_mark: The same among the events of watches.
-        shown: Events of watches from there to the last restart.
-        restarted: Where in the record the last restart begins, which is to write nothing.
-        cleaned: Where in the record the removal of the profile begins, of which nothing is judged.
-        fired: How many requests or events were met by faults.
-        events: Kubernetes Events about the profile, in all.
-        lives: How often the operator was started, but for the last restart.
-        log: Lines of all incarnations.
-        crashes: How often the operator was killed.
-        exits: What the operator ended with by itself.
-        stuck: Why the end state was not reached; None: it was.
-        seconds: From the first step to the end state.
-        healthy: Whether its liveness probe answered at the end.
-        began: When the steps began, seconds of `time.monotonic`.
-    """
-
-    workload: Workload
-    own: str = ""
-    before: Json = field(default_factory=dict)
-    after: Json = field(default_factory=dict)
-    picture: Picture = field(default_factory=dict)
-    record: Record = field(default_factory=Record)
-    mark: int = 0
-    events_mark: int = 0
-    shown: list[str] = field(default_factory=list)
-    restarted: int = 0
-    cleaned: int = 0
-    fired: int = 0
-    events: list[Json] = field(default_factory=list)
-    lives: int = 0
-    log: list[str] = field(default_factory=list)
-    crashes: int = 0
-    exits: list[str] = field(default_factory=list)
-    stuck: str | None = None
-    seconds: float = 0.0
-    healthy: bool = True
 
 
 class Lives:
@@ -103,9 +57,18 @@ class Lives:
         """Begin a life, and wait for nothing."""
         self._number += 1
         self._seen.lives += not self._seen.restarted
-        proxy = Proxy(self._world.cluster, self._own, self._seen.record, self._rules, str(self._number), self._tuning)
+        proxy = Proxy(
+            self._world.cluster,
+            self._own,
+            self._seen.record,
+            self._rules,
+            str(self._number),
+            self._tuning,
+            secure=self._seen.workload.release,
+        )
         await self._stack.enter_async_context(self._world.proxies.open(proxy))
-        self.now = self._kind(proxy, self._world.kubeconfig)
+        options = self._world.release_options if self._seen.workload.release else {}
+        self.now = self._kind(proxy, self._world.kubeconfig, **options)
         self.now.launch()
         self._watcher = asyncio.create_task(self._watch(self.now))
 
@@ -153,8 +116,10 @@ class Trial:
         self, world: World, workload: Workload, rules: tuple[Rule, ...] = (), *, process: bool = False
     ) -> None:
         self._slow = _SLOW if process else 1.0
+        self._limit = LIMIT * (_WITH_HELM if workload.release else 1)
         self._world, self._workload, self._planned = world, workload, rules
         self._rules, self._tuning = Rules(), Tuning()
+        self._templates = 0
         self.seen = Seen(workload, own=unique("c"))
         kind = ProcessIncarnation if process else Incarnation
         self._lives = Lives(world, self.seen, self._rules, self._tuning, kind)
@@ -166,7 +131,7 @@ class Trial:
             wanted: The end state; None: whatever is there when the last step is done, as in the run without faults.
         """
         async with self._ending(), Workspace(self._world.cluster) as workspace:
-            stage = Stage(workspace, self.seen.own)
+            stage = Stage(workspace, self.seen.own, await self._install())
             await self._set_up(stage)
             began = time.monotonic()
             try:
@@ -178,6 +143,7 @@ class Trial:
             self._rules.set()
             self.seen.shown = self.seen.record.events(self.seen.events_mark)
             self.seen.picture = stage.picture()
+            self._look_at(stage.release)
             if self.seen.stuck is None:
                 await self._restart()
             self.seen.cleaned = self.seen.record.mark()
@@ -191,20 +157,37 @@ class Trial:
         finally:
             await self._lives.close()
 
+    async def _install(self) -> OwnRelease | None:
+        if not self._workload.release:
+            return None
+        return await OwnRelease(self._world.cluster, self.seen.own).__aenter__()
+
+    def _look_at(self, release: OwnRelease | None) -> None:
+        """Note what became of the release."""
+        if release is None:
+            return
+        assert self._world.rollouts is not None
+        revisions = release.revisions()
+        self.seen.restarts = self._world.rollouts.templates(release.namespace) - self._templates
+        self.seen.undone = sum(each["info"]["status"] == "failed" for each in revisions)
+        self.seen.values, self.seen.wanted = revisions[-1]["config"], release.values
+
     async def _set_up(self, stage: Stage) -> None:
         stage.create_stranger()
         if not self._workload.away or self._workload.spec is not None:
             await self._lives.start()
-            await eventually(lambda: self._watching(0), timeout=LIMIT, interval=_POLL)
+            await eventually(lambda: self._watching(0), timeout=self._limit, interval=_POLL)
         if self._workload.spec is not None:
             stage.create_profile(**self._workload.spec)
-            await eventually(lambda: ready(stage), timeout=LIMIT, interval=_POLL)
+            await eventually(lambda: ready(stage), timeout=self._limit, interval=_POLL)
             for role in self._workload.claims:
                 stage.create_claim(getattr(stage.profile, role))
-                await eventually(lambda: stage.profile.status[role] == "1/1", timeout=LIMIT, interval=_POLL)  # noqa: B023
+                await eventually(lambda: stage.profile.status[role] == "1/1", timeout=self._limit, interval=_POLL)  # noqa: B023
             await self._quiet()
         if self._workload.away:
             await self._lives.stop()
+        if self._world.rollouts is not None:
+            self._templates = self._world.rollouts.templates(self.seen.own)
         self._tuning.stale = stage.version()
         self.seen.before = stage.stranger_state()
         self.seen.mark, self.seen.events_mark = self.seen.record.mark(), len(self.seen.record.events())
@@ -217,18 +200,18 @@ class Trial:
             if self._workload.away and number == 0:
                 await self._lives.start()
             if step is not last:
-                await eventually(lambda: step.done(stage), timeout=LIMIT, interval=_POLL)  # noqa: B023
+                await eventually(lambda: step.done(stage), timeout=self._limit, interval=_POLL)  # noqa: B023
         if wanted is None:
             # It may have been Ready before, too.
-            await eventually(lambda: self.seen.record.writes(self.seen.mark), timeout=LIMIT, interval=_POLL)
-            await eventually(lambda: last.done(stage), timeout=LIMIT, interval=_POLL)
+            await eventually(lambda: self.seen.record.writes(self.seen.mark), timeout=self._limit, interval=_POLL)
+            await eventually(lambda: last.done(stage), timeout=self._limit, interval=_POLL)
             await self._quiet(2 * _SETTLED)
-            await eventually(lambda: last.done(stage), timeout=LIMIT, interval=_POLL)
+            await eventually(lambda: last.done(stage), timeout=self._limit, interval=_POLL)
         else:
             await self._reach(stage, wanted)
 
     async def _reach(self, stage: Stage, wanted: Picture) -> None:
-        deadline, reached = time.monotonic() + LIMIT, 0.0
+        deadline, reached = time.monotonic() + self._limit, 0.0
         while True:
             await self._quiet()
             picture, now = stage.picture(), time.monotonic()
@@ -240,13 +223,23 @@ class Trial:
                         return
             else:
                 reached = 0.0
+                self._ask_again(stage)
             assert now < deadline, f"the end state was not reached: {difference(picture, wanted)}"
             await asyncio.sleep(_POLL)
+
+    def _ask_again(self, stage: Stage) -> None:
+        """Do as status says, once: have an upgrade tried again that failed for a reason that may last."""
+        if stage.release is None or self.seen.asked:
+            return
+        conditions = (stage.api.find(PROFILES, stage.own) or {}).get("status", {}).get("conditions", ())
+        if any(_ON_REQUEST in each["message"] for each in conditions):
+            self.seen.asked += 1
+            stage.profile.annotate(requestedAt="now")
 
     async def _quiet(self, seconds: float = QUIET) -> None:
         """Wait until nothing has been asked for a while but watches."""
         seconds *= self._slow
-        deadline = time.monotonic() + LIMIT
+        deadline = time.monotonic() + self._limit
         while time.monotonic() < deadline:
             asked = [each.time for each in self.seen.record.entries() if each.request.writes]
             rest = seconds - (time.monotonic() - (asked[-1] if asked else 0.0))
@@ -260,7 +253,7 @@ class Trial:
         await self._lives.stop()
         self.seen.restarted = mark = self.seen.record.mark()
         await self._lives.start()
-        await eventually(lambda: self._watching(mark), timeout=LIMIT, interval=_POLL)
+        await eventually(lambda: self._watching(mark), timeout=self._limit, interval=_POLL)
         await self._quiet()
         await asyncio.sleep(QUIET * self._slow)
         assert self._lives.now is not None
@@ -270,11 +263,3 @@ class Trial:
         """Tell whether all watches have been opened since a place in the record."""
         watched = {each.request.resource for each in self.seen.record.entries(mark) if each.request.verb == "watch"}
         return watched >= {"connectautoscalingprofiles", "nodepools", "nodeclaims"}
-
-
-def difference(found: object, wanted: object, at: str = "") -> str:
-    """Say where two pictures differ, in a few words."""
-    if isinstance(found, dict) and isinstance(wanted, dict):
-        parts = [difference(found.get(key), wanted.get(key), f"{at}/{key}") for key in sorted({*found, *wanted})]
-        return "; ".join(part for part in parts if part)
-    return "" if found == wanted else f"{at}: {found!r} instead of {wanted!r}"

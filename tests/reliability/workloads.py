@@ -37,6 +37,7 @@ class Workload:
         claims: Roles of pools (`server`, `content`) that have a NodeClaim before the first step.
         away: Whether the operator is away during the first step: what is looked at then is its start.
         bends: Whether somebody bends or deletes what the profile owns, so that reports of drift are to be expected.
+        release: Whether the profile has a Helm release.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Workload:
     claims: tuple[str, ...] = ()
     away: bool = False
     bends: bool = False
+    release: bool = False
 
 
 def ready(stage: Stage) -> bool:
@@ -145,6 +147,47 @@ DEFER: Final = Workload(
 )
 AWAY: Final = Workload("away", (Step(_while_away, whole),), claims=("server",), away=True, bends=True)
 
-WORKLOADS: Final = {
+
+def _unprotect(stage: Stage) -> None:
+    assert stage.release is not None
+    stage.release.bend()
+
+
+def _protected(stage: Stage) -> bool:
+    return stage.release is not None and stage.release.protected and ready(stage)
+
+
+_AT_ONCE: Final[Spec] = {"disruptions": {"when": "Immediately"}}
+TAKE_OVER: Final = Workload(
+    "take-over", (Step(lambda stage: stage.create_profile(**_AT_ONCE), ready),), spec=None, release=True
+)
+UPGRADE: Final = Workload(
+    "upgrade", (Step(_patch({"content": {"renderedDoNotDisrupt": "4h"}}), ready),), spec=_AT_ONCE, release=True
+)
+CORRECT: Final = Workload(
+    "correct-release",
+    (Step(_unprotect, _protected),),
+    spec={**_AT_ONCE, "driftPolicy": {"release": "Correct"}},
+    bends=True,
+    release=True,
+)
+RESTORE: Final = Workload(
+    "restore",
+    (Step(lambda stage: stage.profile.delete(), gone),),
+    spec={**_AT_ONCE, "deletionPolicy": {"nodePools": "Retain", "release": "Restore"}},
+    release=True,
+)
+RESTORE_DELETE: Final = Workload(
+    "restore-and-delete",
+    (Step(lambda stage: stage.profile.delete(), gone),),
+    spec={**_AT_ONCE, "deletionPolicy": {"nodePools": "Delete", "release": "Restore"}},
+    release=True,
+)
+
+POOLS: Final = {
     each.name: each for each in (START, NEW, UPDATE, DRIFT, DELETED_POOL, RETAIN, DELETE, SUSPEND, REPLACE, DEFER, AWAY)
 }
+"""Workloads of profiles without a release."""
+RELEASES: Final = {each.name: each for each in (TAKE_OVER, UPGRADE, CORRECT, RESTORE, RESTORE_DELETE)}
+"""Workloads with one: each of their plans takes Helm some seconds."""
+WORKLOADS: Final = {**POOLS, **RELEASES}

@@ -10,10 +10,12 @@ from typing import Any, TypeVar
 
 from harness import FakeKarpenterStatus, Workspace, install
 from harness.background import Background, Signals
+from harness.releases import chart
 from integration.obstacles import allow_deletion
 from reliability.haste import in_haste
-from reliability.incarnation import logs_apart
+from reliability.incarnation import logs_apart, threads_as_processes
 from reliability.proxy import Proxy
+from reliability.releases import Rollouts
 from sandbox import Cluster, Parts, cluster
 
 T = TypeVar("T")
@@ -63,11 +65,19 @@ class World:
         cluster: The API server.
         kubeconfig: Of the operator's ServiceAccount.
         proxies: Their thread.
+        rollouts: What rolls Deployments out; None: the cluster does.
     """
 
     cluster: Cluster
     kubeconfig: Path
     proxies: ProxyThread
+    rollouts: Rollouts | None = None
+
+    @property
+    def release_options(self) -> dict[str, Any]:
+        """Return an operator's options for releases of the tests' chart."""
+        binary, folder = str(self.cluster.binary("helm")), str(chart().parent)
+        return {"helm": binary, "chart_dir": folder, "require_service_account": True}
 
 
 @contextlib.asynccontextmanager
@@ -78,13 +88,16 @@ async def world(running: Cluster | None = None) -> AsyncIterator[World]:
         running: A cluster whose NodePools somebody else stamps; without it there is one of its own.
     """
     async with contextlib.AsyncExitStack() as stack:
+        rollouts = None
         if running is None:
             running = await stack.enter_async_context(cluster(parts=Parts.API))
             await stack.enter_async_context(FakeKarpenterStatus(running))
+            rollouts = await stack.enter_async_context(Rollouts(running))
         gc.freeze()  # every end of an operator collects garbage, and would look at all of this again
         proxies = await stack.enter_async_context(ProxyThread().running())
         stack.enter_context(in_haste())
         stack.enter_context(logs_apart())
+        stack.enter_context(threads_as_processes())
         kubeconfig = install(running)
         await allow_deletion(await stack.enter_async_context(Workspace(running)))
-        yield World(running, kubeconfig, proxies)
+        yield World(running, kubeconfig, proxies, rollouts)

@@ -19,6 +19,7 @@ WRITE_VERBS = frozenset({"create", "update", "patch", "delete", "deletecollectio
 _QUESTIONS = frozenset({"authentication.k8s.io", "authorization.k8s.io"})
 _OK = range(200, 300)
 _MARK = "sandbox-marker/"
+_FORBIDDEN = b'"authorization.k8s.io/decision":"forbid"'
 _FLUSH_LIMIT = 10.0
 
 
@@ -41,6 +42,8 @@ class Entry:
     uri: str
     source: str
     """Address of the client."""
+    message: str
+    """What the API server said of a failure."""
 
     @classmethod
     def parse(cls, event: dict[str, Any]) -> Self:
@@ -61,6 +64,7 @@ class Entry:
             stage=event["stage"],
             uri=event["requestURI"],
             source=event.get("sourceIPs", [""])[0],
+            message=event.get("responseStatus", {}).get("message", ""),
         )
 
 
@@ -109,6 +113,14 @@ class Audit:
             entry.code in _OK and not entry.dry_run
             for entry in self.writes(user=user, user_agent=user_agent, since=since)
         )
+
+    def forbidden(self, user: str, *, since: int = 0) -> Iterator[Entry]:
+        """Yield what RBAC did not grant a user; quick also in a long log, and without a request."""
+        with self._log.open("rb") as log:
+            log.seek(since)
+            for line in log:
+                if _FORBIDDEN in line and (entry := Entry.parse(json.loads(line))).user == user:
+                    yield entry
 
     def _entries(self, since: int) -> Iterator[Entry]:
         for line in self._read(since).splitlines():

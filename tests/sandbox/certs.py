@@ -36,7 +36,12 @@ class Identity:
 
 
 def issue(
-    common_name: str, groups: Sequence[str] = (), ca: Identity | None = None, *, loopback: bool = False
+    common_name: str,
+    groups: Sequence[str] = (),
+    ca: Identity | None = None,
+    *,
+    loopback: bool = False,
+    lifetime: dt.timedelta = _LIFETIME,
 ) -> Identity:
     """Make a certificate.
 
@@ -45,6 +50,7 @@ def issue(
         groups: Subject O, once each; Kubernetes takes them as the user's groups.
         ca: Who signs; None makes a self-signed certificate authority.
         loopback: Also valid as a server's certificate for localhost and 127.0.0.1.
+        lifetime: From now on.
     """
     key = ec.generate_private_key(ec.SECP256R1())
     signer = ca.key if ca else key
@@ -69,7 +75,7 @@ def issue(
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - _BACK_DATED)
-        .not_valid_after(now + _LIFETIME)
+        .not_valid_after(now + lifetime)
         .add_extension(x509.BasicConstraints(ca=ca is None, path_length=None), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), critical=False)

@@ -123,8 +123,12 @@ def healthy(url: str) -> bool:
 
 
 def environment(directory: Path) -> dict[str, str]:
-    """Return the variables that every component gets: none of the user's settings reach it."""
-    return {"PATH": os.environ.get("PATH", os.defpath), "HOME": str(directory), "TMPDIR": str(directory)}
+    """Return the variables that every component gets: none of the user's settings reach it.
+
+    GOGC trades memory for time: a control plane then starts with a third less of it, for 100 MB more.
+    """
+    path = os.environ.get("PATH", os.defpath)
+    return {"PATH": path, "HOME": str(directory), "TMPDIR": str(directory), "GOGC": "400"}
 
 
 def components(directory: Path, parts: Parts, options: Options) -> dict[str, Component]:

@@ -88,6 +88,28 @@ def test_a_look_shows_that_something_is_gone() -> None:
     assert cache.by(EVERY) == {"a": Thing("a", 9)}
 
 
+def test_what_a_look_has_buried_does_not_rise_when_its_successor_is_deleted() -> None:
+    """Kopf's index keeps for ever what was deleted while its watch was broken."""
+    cache, index = _cache(Thing("a", 5))
+    cache.looked("a", None)
+    cache.wrote(Thing("a", 8))
+    index["name", "a"] = index[EVERY] = [Thing("a", 5), Thing("a", 8)]
+    cache.arrived(Thing("a", 8))
+    assert cache.get("a") == Thing("a", 8)
+    index["name", "a"] = index[EVERY] = [Thing("a", 5)]
+    cache.deleted(Thing("a", 9))
+    assert cache.get("a") is None
+    assert cache.by(EVERY) == {}
+
+
+def test_nor_does_what_nobody_has_looked_for() -> None:
+    cache, index = _cache(Thing("a", 5), Thing("a", 8))
+    index["name", "a"] = index[EVERY] = [Thing("a", 5)]
+    cache.deleted(Thing("a", 9))
+    assert cache.get("a") is None
+    assert cache.by(EVERY) == {}
+
+
 def test_an_older_look_shows_nothing() -> None:
     cache, _ = _cache(Thing("a", 5))
     cache.looked("a", Thing("a", 4))

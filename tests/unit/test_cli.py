@@ -82,12 +82,50 @@ def test_an_unknown_verb_is_an_error() -> None:
 def test_the_operator_imports_nothing_of_the_verbs() -> None:
     """Its memory is measured: what only people need is loaded when they call. Kopf itself looks for pykube."""
     code = (
-        "import sys; from connect_autoscaler.__main__ import main; main.commands['run'];"
+        "import sys; import connect_autoscaler.__main__, connect_autoscaler.runner;"
         "print([m for m in ('rich', 'pygments', 'connect_autoscaler.cli.verb', 'connect_autoscaler.cli.cluster')"
         " if m in sys.modules])"
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout.strip() == "[]"
+
+
+LIKE_THE_OPERATOR = {"check", "plan", "uninstall", "render", "export"}
+"""Verbs that decide or render as it does, and so need its libraries."""
+TYPING = """
+import sys
+from click.shell_completion import BashComplete
+from connect_autoscaler.__main__ import main
+from connect_autoscaler.cli.group import COMPLETE, NAME
+for words in (["--help"], ["run", "--help"], ["--version"]):
+    main(words, standalone_mode=False)
+assert BashComplete(main, {}, NAME, COMPLETE).get_completions([], "st")
+print([name for name in ("kopf", "kubernetes", "pydantic", "requests", "rich") if name in sys.modules], file=sys.stderr)
+"""
+CALLING = f"""
+import importlib, sys
+from connect_autoscaler.cli.group import VERBS
+for name, verb in VERBS.items():
+    if name not in {LIKE_THE_OPERATOR}:
+        importlib.import_module("connect_autoscaler.cli." + verb.module)
+heavy = ("kopf", "kubernetes", "aiohttp", "posit", "prometheus_client")
+print([name for name in heavy if name in sys.modules], file=sys.stderr)
+"""
+
+
+@pytest.mark.parametrize("code", [TYPING, CALLING], ids=["help and completion", "verbs"])
+def test_nobody_waits_for_what_only_the_operator_needs(code: str) -> None:
+    """Kopf and the clients of Kubernetes and Connect take more than a second to import."""
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stderr.strip() == "[]"
+
+
+def test_the_list_of_verbs_says_what_they_say() -> None:
+    context = click.Context(main)
+    commands = {name: main.get_command(context, name) for name in VERBS}
+    assert {name: command.get_short_help_str(80) for name, command in commands.items() if command} == {
+        name: verb.help for name, verb in VERBS.items()
+    }
 
 
 def test_kubectl_finds_it_as_a_plugin() -> None:
@@ -364,6 +402,21 @@ class TestKubeconfig:
             assert cluster.server == "https://two.example.com"
         with pytest.raises(CliError, match="has no context three"), Access(None, "three").open():
             pass
+
+    def test_what_a_file_says_first_counts(self, tmp_path: Path) -> None:
+        one, two = self.config("one", username="first"), self.config("two")
+        two["users"] += self.config("one", username="second")["users"]
+        one["users"][0]["user"]["client-key"] = "keys/one.pem"
+        (tmp_path / "two").write_text(json.dumps({**two, "current-context": "two"}))
+        (tmp_path / "below" / "keys").mkdir(parents=True)
+        (tmp_path / "below" / "keys" / "one.pem").touch()
+        (tmp_path / "below" / "one").write_text(json.dumps(one))
+        files = f"{tmp_path / 'below' / 'one'}:{tmp_path / 'two'}:{tmp_path / 'none'}"
+        with Access(files, None).open() as cluster:
+            assert cluster.server == "https://one.example.com"
+            user = cluster._client.config.user
+            assert user["username"] == "first"
+            assert user["client-key"].filename() == str(tmp_path / "below" / "keys" / "one.pem")
 
     def test_credential_programs_of_the_stable_version(self, tmp_path: Path) -> None:
         program = {"apiVersion": "client.authentication.k8s.io/v1", "command": "true"}

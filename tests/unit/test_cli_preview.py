@@ -1,10 +1,15 @@
-"""What a preview takes from status: the cost of an upgrade is never understated."""
+"""What a preview takes from status: the cost of an upgrade is never understated. And what its errors become."""
 
 from dataclasses import replace
 
+import click
 import pytest
+from click.testing import CliRunner
+from kubernetes.aio.config import ConfigException
 
-from connect_autoscaler.cli.preview import informed
+from connect_autoscaler.api.conditions import Reason
+from connect_autoscaler.cli.preview import PlanningVerb, informed
+from connect_autoscaler.core.errors import KubeError, Retry
 from connect_autoscaler.core.model import Snapshot
 from unit.release_views import EVERYTHING, announced, owned, prepared, view
 
@@ -33,3 +38,29 @@ def test_what_nobody_has_proven_restarts_servers(spec: dict[str, object]) -> Non
 def test_a_proof_of_another_generation_does_not_count() -> None:
     seen = announced(owned(view(*EVERYTHING, prepared=prepared(restarts=False)), ON_APPROVAL))
     assert _restarts(replace(seen, profile=replace(seen.profile, generation=seen.profile.generation + 1)))
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (
+            KubeError(0, Reason.API_UNAVAILABLE, "refused", Retry.SOON),
+            "The API server does not answer (refused); is it up, and is --context right?",
+        ),
+        (
+            KubeError(403, Reason.FORBIDDEN, "nodes is forbidden: User you cannot list", Retry.LATER),
+            "You may not do this; ask an administrator for the right: nodes is forbidden: User you cannot list",
+        ),
+        (
+            ConfigException("no\ncluster"),
+            "The kubeconfig cannot be used; name another with --kubeconfig (no cluster)",
+        ),
+    ],
+)
+def test_errors_of_the_operators_connection_are_sentences(error: Exception, words: str) -> None:
+    @click.command(cls=PlanningVerb)
+    def verb() -> None:
+        raise error
+
+    done = CliRunner().invoke(verb)
+    assert (done.exit_code, done.stderr) == (2, f"Error: {words}\n")

@@ -1,6 +1,7 @@
 """The Dockerfile, as far as it can be judged without a daemon: pins, users, sources, and that its steps work."""
 
 import fnmatch
+import json
 import re
 import subprocess
 import sys
@@ -56,6 +57,36 @@ def sent(path: str) -> bool:
         if any(fnmatch.fnmatchcase(each, pattern) for each in (*prefixes, *parts)):
             result = back
     return result
+
+
+def hadolint(text: str) -> dict[str, str]:
+    """Return what hadolint finds, by rule; rules that it is told to pass over in a comment count as well."""
+    program = str(Path(sys.executable).with_name("hadolint"))
+    command = [program, "--disable-ignore-pragma", "--no-fail", "--format=json", "-"]
+    done = subprocess.run(command, input=text, capture_output=True, text=True, check=True, cwd=ROOT)
+    return {each["code"]: each["message"] for each in json.loads(done.stdout)}
+
+
+def test_hadolint_finds_nothing() -> None:
+    assert hadolint(TEXT) == {}
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "rule"),
+    [
+        (r":3.13.15-slim-trixie@sha256:\w+", ":latest", "DL3007"),
+        (r":3.13.15-slim-trixie@sha256:\w+", "", "DL3006"),
+        (r"USER 65532:65532", "USER root", "DL3002"),
+        (r" --no-cache-dir", "", "DL3042"),
+        (r"-r requirements-uv.lock", "uv", "DL3013"),
+        (r'CMD \["run"\]', "CMD run", "DL3025"),
+        (r"rm -r /app/bin", "ls | rm -r /app/bin", "DL4006"),
+        (r"WORKDIR /src", "RUN apt-get install git", "DL3008"),
+        (r"rm -r /app/bin", "rm -r `cat list`", "SC2006"),
+    ],
+)
+def test_hadolint_finds_what_is_wrong(right: str, wrong: str, rule: str) -> None:
+    assert rule in hadolint(re.sub(right, wrong, TEXT))
 
 
 def test_bases_are_pinned_by_digest() -> None:

@@ -52,6 +52,9 @@ def test_retry_after_in_seconds_and_as_a_date() -> None:
     assert wait("Mon, 01 Jan 2001 00:00:00 GMT") == 0
     assert wait("") is None
     assert wait("soon") is None
+    assert wait("nan") is None
+    assert wait("-7") == 0
+    assert wait("86400") == wait("inf") == wait("Fri, 01 Jan 2999 00:00:00 GMT") == 300
 
 
 def test_no_answer() -> None:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from connect_autoscaler.nodepools.managers import UNKNOWN, Author, author
+from connect_autoscaler.nodepools.managers import UNKNOWN, Author, author, culprit
 from connect_autoscaler.nodepools.paths import Element, Path
 
 Json = dict[str, Any]
@@ -161,6 +161,13 @@ def test_the_latest_of_several_owners_is_named_and_never_ourselves() -> None:
     zealot = entry("zealot", {"f:spec": {"f:weight": {}}}, "2026-03-02T11:00:00Z")
     assert author(pool(zealot, EDIT), ("spec", "weight")).manager == "kubectl-edit"
     assert author(pool(OURS), ("spec", "weight")) == UNKNOWN
+
+
+def test_a_copy_of_the_operator_is_named_by_what_only_we_could_have_written() -> None:
+    assert culprit(pool(OURS), ("spec", "weight"), 9).manager == "connect-autoscaler"
+    assert culprit(pool(OURS, EDIT), ("spec", "weight"), 9).manager == "kubectl-edit"
+    assert culprit(pool(OURS), ("spec", "weight"), None) == UNKNOWN
+    assert culprit(pool(OURS), ("spec", "replicas"), 1) == UNKNOWN
 
 
 def test_entries_of_subresources_own_nothing_of_the_object() -> None:

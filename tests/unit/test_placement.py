@@ -262,6 +262,14 @@ def test_a_daemon_that_tolerates_everything_is_not_repelled() -> None:
     assert limitations(replace(GOOD, survey=Survey(budgets=(BUDGET,), daemons=daemons))) == ()
 
 
+def test_until_the_first_survey_it_is_as_before() -> None:
+    known = limitations(replace(GOOD, survey=Survey()))
+    assert [each.name for each in known] == ["NoDisruptionBudget"]
+    assert limitations(replace(GOOD, survey=None), known) == known
+    assert limitations(replace(GOOD, survey=None)) == ()
+    assert limitations(replace(GOOD, survey=Survey(budgets=(BUDGET,))), known) == ()
+
+
 def test_foreign_pods_are_neither_connects_nor_daemons() -> None:
     guests = (guest("b"), guest("a"), guest("own", uid="uid-r0"), guest("agent", daemon=True))
     assert [each.name for each in replace(GOOD, survey=Survey(guests=guests)).foreign] == ["a", "b"]

@@ -127,6 +127,16 @@ RECORDED: dict[str, tuple[str, Reason, str]] = {
         Reason.API_UNAVAILABLE,
         "did not answer",
     ),
+    "server gone": (
+        f'{FAILED}create: failed to create: Post "https://127.0.0.1:1/api/v1/namespaces/posit/secrets": EOF',
+        Reason.API_UNAVAILABLE,
+        "did not answer",
+    ),
+    "server in trouble": (
+        f'{FAILED}an error on the server ("unknown") has prevented the request from succeeding (post secrets)',
+        Reason.API_UNAVAILABLE,
+        "failed",
+    ),
     "no chart": ('Error: path "/nowhere" not found', Reason.CHART_UNAVAILABLE, "cannot be had"),
     "dependency": (
         (
@@ -176,7 +186,17 @@ def test_a_failed_rollback_tells_what_is_said_twice_once() -> None:
 
 def test_only_passing_states_are_passing() -> None:
     passing = {name for name, (stderr, _, _) in RECORDED.items() if classify(stderr).passing}
-    assert passing == {"pending", "raced", "cancelled", "no server", "server lost", "no chart"}
+    servers = {"no server", "server lost", "server gone", "server in trouble"}
+    assert passing == {"pending", "raced", "cancelled", "no chart", *servers}
+
+
+def test_what_was_rolled_back_for_a_passing_reason_may_be_tried_again() -> None:
+    gone = RECORDED["server gone"][0].removeprefix(FAILED)
+    back = (
+        "Error: UPGRADE FAILED: release connect failed, and has been rolled back due to rollback-on-failure being set: "
+    )
+    assert classify(back + gone).passing
+    assert not classify(back + NOT_READY).passing
 
 
 def test_warnings_and_lines_of_libraries_do_not_count() -> None:

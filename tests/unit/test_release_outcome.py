@@ -12,6 +12,11 @@ TIMEOUT = HelmError(Reason.TIMEOUT, "The servers did not become ready")
 BACK = HelmError(Reason.ROLLED_BACK, "Rolled back: not ready", cause=Reason.TIMEOUT)
 KILLED = HelmError(Reason.ROLLED_BACK, "Rolled back: interrupted", cause=Reason.CANCELLED)
 CANCELLED = HelmError(Reason.CANCELLED, "Interrupted")
+PASSING = HelmError(Reason.ROLLED_BACK, "Rolled back: no answer", passing=True, cause=Reason.API_UNAVAILABLE)
+UNHEARD = HelmError(Reason.API_UNAVAILABLE, "No answer", passing=True)
+STUCK_BY_CHANCE = HelmError(
+    Reason.ROLLBACK_FAILED, "No way back: no answer", passing=True, cause=Reason.API_UNAVAILABLE
+)
 STUCK = HelmError(Reason.ROLLBACK_FAILED, "The rollback failed")
 CONFLICT = HelmError(Reason.CONFLICT, "kubectl owns /spec/replicas")
 
@@ -37,6 +42,9 @@ def entry(status: str | None, number: int) -> Entry | None:
         ("superseded", "failed", True, None, Reason.ROLLBACK_FAILED),
         ("superseded", "failed", True, STUCK, Reason.ROLLBACK_FAILED),
         ("superseded", "deployed", True, BACK, Reason.ROLLED_BACK),
+        ("failed", "deployed", True, PASSING, Reason.CANCELLED),
+        ("failed", "deployed", True, UNHEARD, Reason.CANCELLED),
+        ("failed", "failed", True, STUCK_BY_CHANCE, Reason.CANCELLED),
         ("superseded", "failed", False, None, None),
     ],
     ids=[
@@ -44,6 +52,7 @@ def entry(status: str | None, number: int) -> Entry | None:
         "rolled back, told by its revision", "rolled back when interrupted", "interrupted", "rolled back, unheard",
         "failed, heard", "failed, unheard", "failed, and somebody upgraded since",
         "rollback failed, unheard", "rollback failed, heard", "rolled back, marked superseded",
+        "rolled back for what passes", "rolled back for what passes, told by its revision", "and so did the rollback",
         "and somebody failed since",
     ],
 )  # fmt: skip
@@ -64,6 +73,12 @@ def test_of_our_own_revision(
 @pytest.mark.parametrize("failure", [None, TIMEOUT])
 def test_a_lock_is_no_verdict(status: str, failure: HelmError | None) -> None:
     assert judge(entry(status, BASE + 1), None, mine=True, undone=False, failure=failure) is None
+
+
+@pytest.mark.parametrize("failure", [None, TIMEOUT, STUCK])
+def test_nor_is_that_of_the_way_back(failure: HelmError | None) -> None:
+    back = entry("pending-rollback", BASE + 2)
+    assert judge(entry("failed", BASE + 1), back, mine=True, undone=True, failure=failure) is None
 
 
 @pytest.mark.parametrize("first", [None, "deployed", "pending-upgrade", "failed"])

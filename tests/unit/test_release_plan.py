@@ -139,8 +139,18 @@ def test_our_own_lock_is_undone_only_when_its_process_is_gone() -> None:
     assert verdict(owned(alive)) == ("False", Reason.PENDING_RELEASE)
     later = replace(locked, entries=entries(5, "pending-upgrade"))
     assert begins(owned(later)) is Verb.SETTLE, "that lock is somebody else's; ours is over"
+    back = replace(locked, entries=entries(5, "pending-rollback"))
+    assert begins(owned(back)) is Verb.UNLOCK, "helm went back by itself, and died with its operator"
     ended = replace(locked, attempted=attempted(Reason.CANCELLED))
     assert begins(owned(ended)) is None
+
+
+def test_our_own_lock_is_undone_also_when_helm_died_between_its_last_two_writes() -> None:
+    """The revision before is superseded by then, and ours not yet deployed: nothing tells the values."""
+    between = view(facts=None, entries=entries(4, "pending-upgrade"), attempted=attempted(finished=False))
+    assert begins(owned(between)) is Verb.UNLOCK
+    alive = replace(between, attempted=attempted(finished=False, orphaned=False))
+    assert begins(owned(alive)) is None
 
 
 @pytest.mark.parametrize("spec", [{"mode": "Plan"}, {"suspend": True}])
@@ -248,6 +258,16 @@ def test_an_interrupted_upgrade_is_made_again_after_a_breath(cause: str) -> None
     assert begins(owned(seen(9), AT_ONCE)) is None
     assert plan(owned(seen(9), AT_ONCE), NOW).wake_at == NOW + timedelta(seconds=1)
     assert begins(announced(owned(seen(10), AT_ONCE))) is Verb.UPGRADE
+
+
+@pytest.mark.parametrize(("before", "seconds"), [(1, 20), (4, 160), (99, 5120)])
+def test_each_interruption_more_doubles_the_breath(before: int, seconds: int) -> None:
+    def seen(age: float) -> ReleaseView:
+        started = NOW - timedelta(seconds=age)
+        return view(*EVERYTHING, attempted=attempted(Reason.CANCELLED, started=started, interrupted=before))
+
+    assert begins(announced(owned(seen(seconds - 1), AT_ONCE))) is None
+    assert begins(announced(owned(seen(seconds), AT_ONCE))) is Verb.UPGRADE
 
 
 def test_drift_says_why_it_is_still_there() -> None:

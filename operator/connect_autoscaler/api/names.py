@@ -33,3 +33,6 @@ ANNOTATION_NODEPOOL_HASH: Final = f"{KARPENTER_GROUP}/nodepool-hash"
 LABEL_CAPACITY_TYPE: Final = f"{KARPENTER_GROUP}/capacity-type"
 LABEL_ARCH: Final = "kubernetes.io/arch"
 LABEL_OS: Final = "kubernetes.io/os"
+
+VENDOR_REPOSITORY: Final = "https://helm.rstudio.com"
+"""Of charts: where they come from unless somebody says otherwise."""

@@ -6,9 +6,9 @@ import click
 
 from connect_autoscaler.api.conditions import Reason
 from connect_autoscaler.api.names import ANNOTATION_APPROVE
+from connect_autoscaler.cli.actions import actions
 from connect_autoscaler.cli.cluster import PROFILES, Access, Json
 from connect_autoscaler.cli.errors import ApiError, Refusal
-from connect_autoscaler.cli.plan import actions
 from connect_autoscaler.cli.reconcile import STOPPED
 from connect_autoscaler.cli.verb import (
     Verb,

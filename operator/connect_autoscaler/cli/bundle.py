@@ -29,9 +29,8 @@ from connect_autoscaler.cli.cluster import (
     Json,
 )
 from connect_autoscaler.cli.errors import CliError
-from connect_autoscaler.cli.preview import OPERATOR
 from connect_autoscaler.cli.verb import Verb, cluster_options, progress, to_yaml
-from connect_autoscaler.cli.version import running
+from connect_autoscaler.cli.version import SELECTOR, running
 
 _REDACTED: Final = "(redacted)"
 _SECRET: Final = re.compile(
@@ -105,7 +104,7 @@ def _parts(cluster: Cluster, namespace: str, lines: int) -> Iterator[tuple[str, 
     yield "operator/events.yaml", partial(listed, EVENTS, namespace)
     yield "definitions.json", partial(_definitions, cluster)
     try:
-        pods = cluster.list(PODS, namespace, labelSelector=OPERATOR)
+        pods = cluster.list(PODS, namespace, labelSelector=SELECTOR)
         releases = sorted({_release(each) for each in cluster.list(PROFILES)} - {None})
     except CliError:
         return  # said above

@@ -16,10 +16,9 @@ from connect_autoscaler.cli import rights
 from connect_autoscaler.cli.cluster import CRDS, DEPLOYMENTS, PROFILES, Access, Cluster, Json
 from connect_autoscaler.cli.errors import NO
 from connect_autoscaler.cli.files import ProfileFile
-from connect_autoscaler.cli.preview import World, preview
+from connect_autoscaler.cli.preview import PlanningVerb, World, preview
 from connect_autoscaler.cli.verb import (
     Format,
-    Verb,
     cluster_options,
     colour,
     emit,
@@ -27,7 +26,7 @@ from connect_autoscaler.cli.verb import (
     progress,
     table,
 )
-from connect_autoscaler.cli.version import KARPENTER, LABEL, OPERATOR, image
+from connect_autoscaler.cli.version import KARPENTER, OPERATOR, SELECTOR, image
 from connect_autoscaler.core.errors import KubeError
 from connect_autoscaler.core.model import Plan, Snapshot
 from connect_autoscaler.nodepools.karpenter import Karpenter
@@ -46,7 +45,7 @@ def _made(name: str, result: CheckResult, message: str) -> Json:
     return {"name": name, "result": result.value, "message": message}
 
 
-@click.command(cls=Verb)
+@click.command(cls=PlanningVerb)
 @click.option("--pre", is_flag=True, help="Before the operator is installed: its own parts are not looked for.")
 @click.option("-f", "--filename", metavar="FILE", help="Check for the profile in this file (-: standard input).")
 @click.option(
@@ -130,7 +129,7 @@ def _operator(cluster: Cluster, namespace: str, *, pre: bool) -> Iterator[Json]:
     else:
         stored = ", ".join(crd.get("status", {}).get("storedVersions", ()))
         yield _made("Resource", _PASSED, f"{PLURAL}.{GROUP} is stored as {stored}")
-    found = cluster.list(DEPLOYMENTS, namespace, labelSelector=f"{LABEL}={OPERATOR}")
+    found = cluster.list(DEPLOYMENTS, namespace, labelSelector=SELECTOR)
     if not found:
         advice = "kubectl apply -k deploy/, or say where it is with --namespace"
         yield _made("Operator", _UNKNOWN, f"There is no Deployment of it in namespace {namespace}; {advice}")

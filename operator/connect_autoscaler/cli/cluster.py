@@ -1,7 +1,5 @@
 """One API server, as the user's kubeconfig lets him in. Synchronous, on pykube-ng; raw JSON in and out."""
 
-import base64
-import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -10,13 +8,13 @@ from pathlib import Path
 from typing import Any, Final
 
 import requests
-from kubernetes.aio.config.kube_config import KubeConfigMerger
 from pykube import HTTPClient, KubeConfig
 
 from connect_autoscaler import __version__
 from connect_autoscaler.api.names import API_VERSION, KARPENTER_API_VERSION, KIND, PLURAL
 from connect_autoscaler.cli.errors import ApiError, CliError, calling_programs, near, reading_kubeconfig, translated
-from connect_autoscaler.core.kube import in_cluster
+from connect_autoscaler.cli.kubeconfig import merged
+from connect_autoscaler.core import kubeconfig
 
 Json = dict[str, Any]
 FIELD_MANAGER: Final = "connect-autoscaler-cli"
@@ -24,9 +22,6 @@ FIELD_MANAGER: Final = "connect-autoscaler-cli"
 _METADATA: Final = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 _TIMEOUT: Final = 30
 _PAGE: Final = "500"
-_STABLE: Final = "client.authentication.k8s.io/v1"
-_BETA: Final = "client.authentication.k8s.io/v1beta1"
-_EMBEDDED: Final = ("certificate-authority", "client-certificate", "client-key")
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +119,9 @@ class Cluster:
         what = f"{'create' if new else 'change'} {kind.name} {name}"
         return self._ask("POST" if new else "PUT", what, kind, "" if new else name, None, query, body=body)
 
-    def may(self, verb: str, group: str, resource: str, namespace: str = "", user: str | None = None) -> bool | None:
+    def may(
+        self, verb: str, group: str, resource: str, namespace: str = "", name: str = "", user: str | None = None
+    ) -> bool | None:
         """Ask whether the user, or another that he may impersonate, has a right; None: he may not impersonate.
 
         Args:
@@ -132,15 +129,14 @@ class Cluster:
             group: API group.
             resource: Plural, with its subresource after a slash.
             namespace: Empty: everywhere.
+            name: Of the object; empty: all.
             user: Whose right, instead of the caller's.
         """
         plural, _, subresource = resource.partition("/")
         attributes = {"verb": verb, "group": group, "resource": plural, "subresource": subresource}
-        body = {
-            "apiVersion": _REVIEWS.version,
-            "kind": _REVIEWS.name,
-            "spec": {"resourceAttributes": {**attributes, **({"namespace": namespace} if namespace else {})}},
-        }
+        attributes |= {key: value for key, value in (("namespace", namespace), ("name", name)) if value}
+        spec = {"resourceAttributes": attributes}
+        body = {"apiVersion": _REVIEWS.version, "kind": _REVIEWS.name, "spec": spec}
         headers = {"Impersonate-User": user} if user else {}
         try:
             answer = self._ask("POST", "ask for your rights", _REVIEWS, body=body, headers=headers)
@@ -263,48 +259,23 @@ class Access:
     @property
     def files(self) -> str | None:
         """The kubeconfig files that count, separated as in $KUBECONFIG; None: a pod's ServiceAccount does."""
-        if self.kubeconfig is None and in_cluster():
-            return None
-        paths = self.kubeconfig or os.environ.get("KUBECONFIG") or "~/.kube/config"
-        return os.pathsep.join(str(Path(each).expanduser()) for each in paths.split(os.pathsep) if each)
+        return kubeconfig.files(self.kubeconfig)
+
+    @property
+    def chosen(self) -> str | None:
+        """The context that counts; None: there is none, or a pod's ServiceAccount counts."""
+        return self.context or kubeconfig.current_context(self.files)
 
     def _config(self, private: Path) -> KubeConfig:
-        if (files := self.files) is None:
+        if self.files is None:
             return KubeConfig.from_service_account()
-        if not any(Path(each).is_file() for each in files.split(os.pathsep)):
-            raise CliError(f"There is no kubeconfig at {files}; name one with --kubeconfig or $KUBECONFIG")
-        document = _plain(KubeConfigMerger(files).config, private)
+        if not (paths := kubeconfig.existing(self.files)):
+            raise CliError(f"There is no kubeconfig at {self.files}; name one with --kubeconfig or $KUBECONFIG")
+        document = merged(paths, private)
         contexts = [each["name"] for each in document["contexts"]]
-        current = self.context or document.get("current-context")
+        current = self.chosen
         if not current:
             raise CliError(f"The kubeconfig has no current context; choose one with --context: {', '.join(contexts)}")
         if current not in contexts:
             raise CliError(f"The kubeconfig has no context {current}; {near(current, contexts)}")
         return KubeConfig(document, current)
-
-
-def _plain(merged: Any, private: Path) -> Json:
-    """The merged kubeconfig with paths from the root, and what is embedded in private files.
-
-    pykube itself would put embedded keys into the shared temporary directory, and leave them there.
-    """
-    document: Json = {"current-context": merged.value.get("current-context")}
-    for section, inner in (("clusters", "cluster"), ("users", "user"), ("contexts", "context")):
-        document[section] = []
-        for node in merged.value[section]:
-            entry, base = node.value, Path(node.path).resolve().parent
-            settings = dict(entry.get(inner) or {})
-            for key in _EMBEDDED:
-                if data := settings.pop(f"{key}-data", None):
-                    file = private / f"{section}-{len(document[section])}-{key}"
-                    file.touch(mode=0o600)
-                    file.write_bytes(base64.b64decode(data))
-                    settings[key] = str(file)
-                elif settings.get(key):
-                    settings[key] = str(base / settings[key])
-            if program := settings.get("exec"):
-                # pykube knows v1beta1 only, whose answer has all that it reads of v1's.
-                version = _BETA if program["apiVersion"] == _STABLE else program["apiVersion"]
-                settings["exec"] = {**program, "apiVersion": version}
-            document[section].append({"name": entry["name"], inner: settings})
-    return document

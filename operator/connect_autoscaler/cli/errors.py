@@ -10,13 +10,11 @@ from typing import Any, Final
 import click
 import requests
 import yaml
-from kubernetes.aio.config import ConfigException
 from pydantic import ValidationError
 from pykube.exceptions import PyKubeError
 
 from connect_autoscaler import __version__
 from connect_autoscaler.api.names import KIND
-from connect_autoscaler.core.errors import KubeError
 
 NO: Final = 1
 """Exit code of a negative answer: a check failed, changes are pending, it did not come to pass in time."""
@@ -96,10 +94,6 @@ def translated(server: str = "") -> Iterator[None]:
     at = f"The API server{f' at {server}' if server else ''}"
     try:
         yield
-    except KubeError as error:
-        if error.status == 0:
-            raise CliError(f"{at} does not answer ({error.message}); is it up, and is --context right?") from error
-        raise CliError(sentence("do this", error.status, error.message)) from error
     except requests.exceptions.SSLError as error:
         raise CliError(
             f"{at} shows a certificate that the kubeconfig does not trust; check its cluster entry"
@@ -111,8 +105,8 @@ def translated(server: str = "") -> Iterator[None]:
         raise CliError(f"{text} (this is {__version__})") from error
     except requests.exceptions.RequestException as error:
         raise CliError(f"{at} does not answer as one does; check the server in the kubeconfig ({error})") from error
-    except (ConfigException, PyKubeError) as error:
-        raise _unusable(error) from error
+    except PyKubeError as error:
+        raise unusable(error) from error
 
 
 @contextmanager
@@ -120,8 +114,8 @@ def reading_kubeconfig() -> Iterator[None]:
     """The same for a kubeconfig, in which anything may be missing or of another form."""
     try:
         yield
-    except (ConfigException, PyKubeError, yaml.YAMLError, OSError, LookupError, TypeError, ValueError) as error:
-        raise _unusable(error) from error
+    except (PyKubeError, yaml.YAMLError, OSError, LookupError, TypeError, ValueError) as error:
+        raise unusable(error) from error
     except AttributeError as error:
         raise CliError("The kubeconfig cannot be used: it is none; name another with --kubeconfig") from error
 
@@ -137,7 +131,8 @@ def calling_programs() -> Iterator[None]:
         raise CliError(f"A program that the kubeconfig calls for credentials failed; log in again ({error})") from error
 
 
-def _unusable(error: Exception) -> CliError:
+def unusable(error: Exception) -> CliError:
+    """Say what is wrong with a kubeconfig, in the words of who reads it."""
     words = " ".join(str(error).split())
     return CliError(f"The kubeconfig cannot be used; name another with --kubeconfig ({words})")
 

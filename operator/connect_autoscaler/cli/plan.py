@@ -3,7 +3,7 @@
 import asyncio
 from datetime import UTC, datetime
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Any
 
 import click
 from rich.console import Console
@@ -11,13 +11,13 @@ from rich.text import Text
 
 from connect_autoscaler.api.conditions import Problem
 from connect_autoscaler.api.profile import Profile
+from connect_autoscaler.cli.actions import actions
 from connect_autoscaler.cli.cluster import PROFILES, Access, Cluster, Json
 from connect_autoscaler.cli.errors import FAILED, NO, ApiError, CliError
 from connect_autoscaler.cli.files import ProfileFile
-from connect_autoscaler.cli.preview import COSTS, World, preview, problems, rows
+from connect_autoscaler.cli.preview import COSTS, PlanningVerb, World, preview, problems, rows
 from connect_autoscaler.cli.verb import (
     Format,
-    Verb,
     choose,
     cluster_options,
     colour,
@@ -28,11 +28,8 @@ from connect_autoscaler.cli.verb import (
 )
 from connect_autoscaler.core.model import Plan
 
-_SHOWN: Final = 8
-_WIDTH: Final = 16
 
-
-@click.command(cls=Verb)
+@click.command(cls=PlanningVerb)
 @profile_argument
 @click.option("-f", "--filename", metavar="FILE", help="Plan for the profile in this file (-: standard input).")
 @output_option(Format.TABLE, Format.JSON, Format.YAML)
@@ -144,23 +141,3 @@ def draw(at: Console, document: Json) -> None:
         at.print(f"Release: {release['message']}")
     if digest := document.get("planDigest"):
         at.print(f"What waits has digest {digest}.")
-
-
-def actions(planned: list[Json]) -> Text:
-    """Lay out actions: what each costs, does, and waits for, and below it what changes."""
-    made = Text()
-    for row in planned:
-        waits = f"  waits: {row['reason']}" if "reason" in row else ""
-        made.append(f"{row['disruption']:<{_WIDTH}}", colour(row["disruption"]))
-        made.append(f"{row['action']} {row['target']}{waits}\n")
-        changes = [_change(each) for each in row.get("differences", ())] or row.get("fields", [])
-        shown = changes[:_SHOWN] + ([f"and {len(changes) - _SHOWN} more"] if len(changes) > _SHOWN else [])
-        if nodes := row.get("nodeClaims"):
-            shown.append(f"{nodes} nodes become outdated")
-        made.append("".join(f"    {each}\n" for each in shown), "dim")
-    made.rstrip()
-    return made
-
-
-def _change(difference: Json) -> str:
-    return f"{difference['path']}: {difference.get('actual', 'nothing')} -> {difference.get('expected', 'nothing')}"

@@ -7,11 +7,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
+import click
+from kubernetes.aio.config import ConfigException
+
 from connect_autoscaler.api.conditions import Problem, Reason
 from connect_autoscaler.api.profile import Profile
 from connect_autoscaler.api.status import Disruption, json_text
 from connect_autoscaler.cli.cluster import DEPLOYMENTS, NODE_CLAIMS, NODE_POOLS, PROFILES, Access, Cluster, Json, Kind
-from connect_autoscaler.cli.errors import ApiError
+from connect_autoscaler.cli.errors import ApiError, CliError, sentence, unusable
+from connect_autoscaler.cli.verb import Verb as BaseVerb
+from connect_autoscaler.cli.version import SELECTOR
 from connect_autoscaler.core.cache import EVERY, Key, Raw
 from connect_autoscaler.core.context import Context
 from connect_autoscaler.core.errors import KubeError, Retry
@@ -27,11 +32,25 @@ from connect_autoscaler.nodepools.ownership import mark
 from connect_autoscaler.release.charts import Charts
 from connect_autoscaler.release.helm import Helm
 
-OPERATOR: Final = "app.kubernetes.io/name=connect-autoscaler"
-"""Label of the operator's Deployment and pods."""
 _TRUE: Final = frozenset({"1", "true", "yes", "on", "t", "y"})
 _UPGRADES: Final = frozenset({Verb.UPGRADE.value, Verb.RESTORE.value})
 _NO_WRITES: Final = KubeError(0, Reason.INTERNAL_ERROR, "A preview writes nothing", Retry.USER)
+
+
+class PlanningVerb(BaseVerb):
+    """A verb that also uses the operator's own connection, whose errors become sentences, too."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run it."""
+        try:
+            return super().invoke(ctx)
+        except KubeError as error:
+            if error.status == 0:
+                words = f"The API server does not answer ({error.message}); is it up, and is --context right?"
+                raise CliError(words) from error
+            raise CliError(sentence("do this", error.status, error.message)) from error
+        except ConfigException as error:
+            raise unusable(error) from error
 
 
 @dataclass(frozen=True)
@@ -102,7 +121,7 @@ async def context_of(access: Access, world: World, *, writes: bool = False) -> A
             namespaces=_namespaces(world.settings.get("CONNECT_AUTOSCALER_RELEASE_NAMESPACES")),
             account_required=world.settings.get("CONNECT_AUTOSCALER_REQUIRE_SERVICE_ACCOUNT", "").lower() in _TRUE,
         )
-        async with await Kube.connect(access.files, access.context) as kube:
+        async with await Kube.connect(access.files, access.chosen) as kube:
             if not writes:
                 kube.guard = _refuse
             context = Context(kube, tools)
@@ -188,7 +207,7 @@ def _value(name: str, value: Any) -> Json:
 def _settings(cluster: Cluster) -> dict[str, str]:
     """How the operator was told to behave; nothing, if its Deployment cannot be seen."""
     try:
-        found = cluster.list(DEPLOYMENTS, labelSelector=OPERATOR)
+        found = cluster.list(DEPLOYMENTS, labelSelector=SELECTOR)
     except ApiError:
         return {}
     containers = (c for body in found for c in body["spec"]["template"]["spec"]["containers"])

@@ -16,12 +16,13 @@ from connect_autoscaler.api.names import FINALIZER_PROTECT, LABEL_PROFILE
 from connect_autoscaler.api.policies import DeletionPolicy
 from connect_autoscaler.api.profile import Profile
 from connect_autoscaler.api.spec import PoolDeletion, ReleaseDeletion
+from connect_autoscaler.cli.actions import actions
 from connect_autoscaler.cli.cluster import DEPLOYMENTS, NODE_POOLS, PROFILES, Access, Cluster, Json
 from connect_autoscaler.cli.errors import CliError, Refusal, near
-from connect_autoscaler.cli.plan import actions
-from connect_autoscaler.cli.preview import OPERATOR, World, context_of, gathering
+from connect_autoscaler.cli.preview import PlanningVerb, World, context_of, gathering
 from connect_autoscaler.cli.reconcile import handled, request
-from connect_autoscaler.cli.verb import Verb, cluster_options, confirmed, console, progress, timeout_option
+from connect_autoscaler.cli.verb import cluster_options, confirmed, console, progress, timeout_option
+from connect_autoscaler.cli.version import SELECTOR
 from connect_autoscaler.cli.waiting import until
 from connect_autoscaler.core import model
 from connect_autoscaler.core.act import Actor
@@ -79,7 +80,7 @@ class Estate:
         return made
 
 
-@click.command(cls=Verb)
+@click.command(cls=PlanningVerb)
 @click.argument("profiles", nargs=-1, metavar="[PROFILE]...")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @click.option("--dry-run", is_flag=True, help="Only show what would be done.")
@@ -147,7 +148,7 @@ def uninstall(
 def answers(cluster: Cluster, profiles: tuple[Json, ...], patience: float) -> bool:
     """Whether the operator runs: its Deployment is available, or it answers a request within that many seconds."""
     if any(
-        each.get("status", {}).get("availableReplicas") for each in cluster.list(DEPLOYMENTS, labelSelector=OPERATOR)
+        each.get("status", {}).get("availableReplicas") for each in cluster.list(DEPLOYMENTS, labelSelector=SELECTOR)
     ):
         return True
     asked = [each["metadata"]["name"] for each in profiles if "deletionTimestamp" not in each["metadata"]]

@@ -13,6 +13,8 @@ from connect_autoscaler.cli.verb import Format, Verb, cluster_options, console, 
 LABEL: Final = "app.kubernetes.io/name"
 OPERATOR: Final = "connect-autoscaler"
 KARPENTER: Final = "karpenter"
+SELECTOR: Final = f"{LABEL}={OPERATOR}"
+"""Of the operator's Deployment and pods."""
 
 
 @click.command(cls=Verb)

@@ -74,7 +74,8 @@ class Actor:
     async def act(self, plan: Plan, now: datetime) -> Outcome:
         """Do the actions in order.
 
-        A failure ends its own target's actions, and keeps the profile's finalizer in place; other targets go on.
+        A failure ends its own target's actions, and keeps the profile's finalizer in place; other targets go on. No
+        answer at all ends everything: to wait for one at each target would take longer than a pass may.
         """
         done: list[Action] = []
         failed: list[tuple[Action, KubeError]] = []
@@ -87,6 +88,8 @@ class Actor:
                 body = await self._do[action.verb](action)
             except KubeError as error:
                 failed.append((action, error))
+                if not error.status and error.reason is Reason.API_UNAVAILABLE:
+                    break
                 if error.retry is Retry.USER:
                     self._refused.setdefault(action.target, (_essence(action), now + _REFUSED_FOR, error))
                 continue

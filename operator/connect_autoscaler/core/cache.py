@@ -45,6 +45,7 @@ class Cache(Generic[V]):
         self._written: Final[dict[str, tuple[V, float]]] = {}
         self._own: Final[dict[str, int]] = {}
         self._gone: Final[dict[str, int]] = {}
+        """By name, the version up to which everything is gone, though the index may have it for ever."""
 
     def attach(self, index: Index[V]) -> None:
         """Use an index; Kopf makes a new one each time it starts."""
@@ -91,16 +92,16 @@ class Cache(Generic[V]):
 
     def arrived(self, thing: V) -> bool:
         """An event has come: forget the write that it has overtaken. Gives whether it is only that write's echo."""
-        if self._gone.get(thing.name, thing.version) < thing.version:
-            del self._gone[thing.name]
         if thing.name in self._written and self._written[thing.name][0].version <= thing.version:
             del self._written[thing.name]
         return self._own.get(thing.name) == thing.version
 
     def deleted(self, thing: V) -> None:
-        """Forget a write that a deletion has overtaken."""
+        """Forget what a deletion has overtaken: a write, and a predecessor whose own deletion nobody has told of."""
         self.arrived(thing)
         self._own.pop(thing.name, None)
+        if any(indexed.version < thing.version for indexed in self._index.get(("name", thing.name), ())):
+            self._gone[thing.name] = thing.version
 
 
 class Raw(dict[str, Any]):

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -28,6 +29,8 @@ class Retry(Enum):
 
 
 NETWORK_ERRORS = (aiohttp.ClientError, asyncio.TimeoutError, OSError)
+_LONGEST = 300.0
+"""Seconds that Retry-After may ask for; who is in between may say a day, and nothing would be healed for so long."""
 _UNDECLARED = "field not declared in schema"
 
 
@@ -115,10 +118,11 @@ def _status_object(body: bytes) -> Mapping[str, Any]:
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds or an HTTP date; anything else is no answer."""
+    """Seconds or an HTTP date, within limits; anything else is no answer."""
     value = headers.get("Retry-After", "")
     with contextlib.suppress(ValueError):
-        return float(value)
+        seconds = float(value)
+        return None if math.isnan(seconds) else min(max(0.0, seconds), _LONGEST)
     with contextlib.suppress(ValueError, TypeError):
-        return max(0.0, (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds())
+        return min(max(0.0, (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds()), _LONGEST)
     return None

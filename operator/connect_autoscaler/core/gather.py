@@ -17,6 +17,7 @@ from connect_autoscaler.core.placement_reader import PlacementReader
 from connect_autoscaler.core.release_keeper import ReleaseKeeper
 from connect_autoscaler.core.release_model import JobsView
 from connect_autoscaler.nodepools.ownership import Peer
+from connect_autoscaler.nodepools.shape import shaped
 from connect_autoscaler.placement.scene import Scene
 
 
@@ -64,7 +65,7 @@ class Gatherer:
             profile=profile,
             karpenter=await context.lookups.karpenter(),
             node_classes={ref: await context.lookups.node_class(ref) for ref in refs},
-            pools=pools,
+            pools={name: shaped(pool) for name, pool in pools.items()},
             claims={name: tuple(context.claims.by(("pool", name)).values()) for name in {*names, *pools}},
             peers=peers,
             draft=draft,

@@ -8,7 +8,8 @@ from typing import Final
 
 from connect_autoscaler.api.profile import Profile
 from connect_autoscaler.core.errors import KubeError
-from connect_autoscaler.core.kube import Kube, own_namespace
+from connect_autoscaler.core.kube import Kube
+from connect_autoscaler.core.kubeconfig import own_namespace
 from connect_autoscaler.core.release_tools import Toolbox
 from connect_autoscaler.release.helm import longest
 from connect_autoscaler.release.state import Holder, Record

@@ -7,11 +7,9 @@ its own connection for lists and watches; nothing is ever written through it.
 import asyncio
 import json
 import logging
-import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from http import HTTPStatus
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 from urllib.parse import urlencode, urlsplit
@@ -68,9 +66,10 @@ class Kube:
         configuration.proxy = configuration.proxy or _proxy(configuration.host)
         # aiohttp would look for proxies, and read ~/.netrc in a thread, at every single request.
         configuration.client_session_kwargs = {"trust_env": False}
-        self._configuration = configuration
-        self._api = client.ApiClient(configuration)
-        self._api.rest_client = Rest(configuration)
+        # A certificate that is being replaced may not fit its key yet: then all stays as it is.
+        made = client.ApiClient(configuration)
+        made.rest_client = Rest(configuration)
+        self._configuration, self._api = configuration, made
 
     @classmethod
     async def connect(
@@ -120,13 +119,13 @@ class Kube:
         if self._load is None or now - self._renewed < _RENEWAL:
             return False
         self._renewed = now
+        before = self._api
         try:
-            fresh = await self._load()
-        except (config.ConfigException, OSError, ValueError) as error:
+            self._use(await self._load())
+        except (config.ConfigException, OSError, ValueError) as error:  # ssl.SSLError is an OSError
             log.warning("credentials cannot be read again: %s", error)
             return False
-        self._retired.append(self._api)
-        self._use(fresh)
+        self._retired.append(before)
         if len(self._retired) > 1:
             await self._retired.pop(0).close()
         return True
@@ -289,19 +288,6 @@ class Kube:
             self.guard()
         answer = await self._api.call_api(method, url, sent, body, _request_timeout=self._timeout)
         return answer.status, answer.headers, await answer.read()
-
-
-def in_cluster() -> bool:
-    """Whether this is a pod with a ServiceAccount, by the signs that client-go goes by."""
-    return "KUBERNETES_SERVICE_HOST" in os.environ and Path(config.incluster_config.SERVICE_TOKEN_FILENAME).exists()
-
-
-def own_namespace() -> str | None:
-    """The namespace of the pod that this is; None: it is none."""
-    try:
-        return Path(config.incluster_config.SERVICE_TOKEN_FILENAME).with_name("namespace").read_text().strip()
-    except OSError:
-        return None
 
 
 async def _lines(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:

@@ -29,11 +29,12 @@ class Lookups:
         self._karpenter: tuple[datetime, Karpenter | None] | None = None
         self._classes: dict[Ref, tuple[datetime, Problem | None]] = {}
         self._plurals: dict[tuple[str, str], str] = {}
+        self._silent: datetime | None = None
         self._lock = asyncio.Lock()
 
     def forget(self) -> None:
         """Look everything up afresh."""
-        self._karpenter = None
+        self._karpenter = self._silent = None
         self._classes.clear()
         self._plurals.clear()
 
@@ -44,7 +45,8 @@ class Lookups:
             if known is None or self._old(known[0], missing=not (known[1] and known[1].supported)):
                 try:
                     crd = await self._find(f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{NODEPOOL_CRD}")
-                except KubeError:
+                except KubeError as error:
+                    self._note(error)
                     if known is None:
                         raise
                     return known[1]
@@ -59,6 +61,7 @@ class Lookups:
                 try:
                     known = self._classes[ref] = self._clock(), await self._look_up(ref)
                 except KubeError as error:
+                    self._note(error)
                     # Heals must not wait for this; Karpenter itself tells of a missing class on the pool.
                     if error.reason is Reason.FORBIDDEN:
                         known = self._classes[ref] = self._clock(), None
@@ -67,7 +70,15 @@ class Lookups:
             return known[1] if known else None
 
     def _old(self, read: datetime, *, missing: bool) -> bool:
-        return self._clock() - read >= (KEEP_MISSING if missing else KEEP)
+        now = self._clock()
+        if self._silent and timedelta() <= now - self._silent < KEEP_MISSING:
+            return False
+        return now - read >= (KEEP_MISSING if missing else KEEP)
+
+    def _note(self, error: KubeError) -> None:
+        """Remember that nobody answered: to wait for that at each look-up of each profile would take many minutes."""
+        if not error.status:
+            self._silent = self._clock()
 
     async def _look_up(self, ref: Ref) -> Problem | None:
         group, kind, name = ref

@@ -185,7 +185,7 @@ class _Case:
         """What becomes of a difference, by ignore rules, policy, fights and gates, in this order."""
         spec = self.snapshot.profile.spec
         live = self.decided.live
-        who = managers.author(live, difference.path) if live else managers.UNKNOWN
+        who = managers.culprit(live, difference.path, difference.actual) if live else managers.UNKNOWN
         if _ignored(spec.drift_policy.ignore, self.pool.name, difference, who.manager):
             return DriftAction.IGNORED, Reason.IGNORED
         changed = difference.path != GONE and self._changed(difference)
@@ -259,7 +259,7 @@ class _Case:
         for difference, action, reason in verdicts:
             if self._changed(difference):
                 continue
-            who = managers.author(live, difference.path)
+            who = managers.culprit(live, difference.path, difference.actual)
             count = self.decided.outdated if difference.in_template else 0
             yield Finding(self.target, difference, who, action, reason, count)
 

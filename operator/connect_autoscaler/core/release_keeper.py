@@ -1,6 +1,6 @@
 """One profile's release: what is seen of it, and the long work on it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -129,7 +129,7 @@ class ReleaseKeeper:
         if entries.deployed is None and workshop.work:
             return ReleaseView(**view)  # for a moment at the end of an upgrade no revision is deployed
         if entries.deployed is None:
-            return ReleaseView(**view, problem=_undeployed(reader, entries))
+            return await self._undeployed(profile, entries, state, view)
         facts = await reader.facts(profile, entries, state, server_pools, content_pools, wanted=wanted)
         self._seen = entries, state
         whose = _owner(profile, reader.live_deployment(facts), secrets=True)
@@ -152,6 +152,16 @@ class ReleaseKeeper:
             **_seen(profile, reader, facts),
             corrections=tuple((datetime.fromisoformat(time), by) for time, by in state.corrections) if state else (),
         )
+
+    async def _undeployed(
+        self, profile: Profile, entries: Entries, state: State | None, view: dict[str, Any]
+    ) -> ReleaseView:
+        """No revision is deployed: never one was, or Helm died between its last two writes of an upgrade of ours."""
+        tried = await self._attempted(profile, state)
+        if tried is None or tried.finished:
+            return ReleaseView(**view, problem=_none_deployed(view, entries))
+        self._seen = entries, state
+        return ReleaseView(**view, attempted=tried)
 
     async def _without_secrets(
         self, profile: Profile, server_pools: Pools, content_pools: Pools, reader: ReleaseReader, view: dict[str, Any]
@@ -216,6 +226,7 @@ class ReleaseKeeper:
             record.finished,
             record.reason,
             record.message,
+            interrupted=record.interrupted,
             orphaned=not record.finished and await gone(self._kube, record, self._tools, self._clock(), profile),
         )
 
@@ -357,17 +368,17 @@ def _absent(reader: ReleaseReader) -> Problem:
     )
 
 
-def _undeployed(reader: ReleaseReader, entries: Entries) -> Problem:
-    last = entries.last
+def _none_deployed(view: Mapping[str, Any], entries: Entries) -> Problem:
+    last, name = entries.last, f"{view['namespace']}/{view['name']}"
     if last.pending:
         return Problem(
             Reason.PENDING_RELEASE,
-            f"Revision {last.number} of release {reader.namespace}/{reader.name} is {last.status}; waits for its end",
+            f"Revision {last.number} of release {name} is {last.status}; waits for its end",
             stalled=False,
         )
     return Problem(
         Reason.RELEASE_NOT_DEPLOYED,
-        f"No revision of release {reader.namespace}/{reader.name} is deployed; the last one, {last.number}, is "
-        f"{last.status}. Make helm upgrade --install succeed first",
+        f"No revision of release {name} is deployed; the last one, {last.number}, is {last.status}. "
+        "Make helm upgrade --install succeed first",
         stalled=False,
     )

@@ -77,6 +77,8 @@ class Attempted:
     message: str
     orphaned: bool
     """Not finished, and its process is gone for certain."""
+    interrupted: int = 0
+    """How many before it, for the same cause, were interrupted one after the other."""
 
 
 @dataclass(frozen=True, slots=True)

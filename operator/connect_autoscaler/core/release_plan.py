@@ -22,7 +22,8 @@ from connect_autoscaler.release.facts import Facts, guards
 
 _DAY: Final = timedelta(days=1)
 _BREATH: Final = timedelta(seconds=10)
-"""Between two upgrades of which the first was interrupted: should something kill helm each time, it is no storm."""
+"""After the first upgrade that was interrupted; twice as long after each more: it may have restarted the servers."""
+_DEEPEST_BREATH: Final = 9
 _REVERTS: Final = 2
 """Corrections of the same opponent's changes within a day before giving up: each one restarts the servers."""
 _NO_USE_TO_APPROVE: Final = frozenset({Reason.SUSPEND_REQUESTED, Reason.WAITING_FOR_NODE_POOLS})
@@ -71,7 +72,8 @@ class _Case:
         if facts is None and view.work:
             return _waiting(Reason.WAITING_FOR_ROLLOUT, under_way(view))
         if facts is None:
-            return _stopped(Problem(Reason.PROGRESSING, "The release is being read", stalled=False))
+            reading = Problem(Reason.PROGRESSING, "The release is being read", stalled=False)
+            return (self._lock() if view.entries else None) or _stopped(reading)
         # First of all, since what is in the way of the other one may be its holder's own.
         if contested := next((p for p in self.blocked if p.reason is Reason.RELEASE_CLAIMED_TWICE), None):
             return _stopped(contested)
@@ -146,13 +148,12 @@ class _Case:
     def _lock(self) -> ReleasePlan | None:
         """Somebody holds the release, or we did when we died."""
         view, entries = self.view, self.view.entries
-        assert entries is not None  # noqa: S101 - there are facts
+        assert entries is not None  # noqa: S101 - callers have seen to it
         tried = view.attempted
         if tried and not tried.finished and not view.work:
-            # The lock is that of the upgrade itself, or of the way back from it, which was then begun on record.
-            way_back = (tried.base + 2, tried.base + 3) if tried.reason is Reason.CANCELLED else ()
-            locks = {tried.base + 1, *way_back}
-            if entries.last.pending and entries.last.number in locks:
+            # The lock is that of the upgrade itself, or of the way back from it: helm's own, or one begun on record.
+            ways = 3 if tried.reason is Reason.CANCELLED else 2 if entries.last.goes_back else 1
+            if entries.last.pending and 0 < entries.last.number - tried.base <= ways:
                 if tried.orphaned and self.snapshot.profile.spec.may_write:
                     action = Action(Verb.UNLOCK, view.target)
                     what = f"The lock of an interrupted upgrade of {view.target} is being undone"
@@ -252,7 +253,7 @@ class _Case:
         if tried is None or not tried.finished or tried.reason is None:
             return None
         if tried.reason is Reason.CANCELLED:
-            again_at = tried.started + _BREATH
+            again_at = tried.started + _BREATH * 2 ** min(tried.interrupted, _DEEPEST_BREATH)
             waiting = _waiting(Reason.CANCELLED, f"{phrase(tried.message)}; it is started again soon")
             return replace(waiting, wake_at=again_at) if self.now < again_at else None
         if tried.cause != self.view.cause:

@@ -32,12 +32,13 @@ from connect_autoscaler.release.manifest import (
 )
 from connect_autoscaler.release.merge import Change, Merged, differences
 from connect_autoscaler.release.overlay import CONTENT_LABELS
-from connect_autoscaler.release.pods import Pod
+from connect_autoscaler.release.pods import Pod, complete
 from connect_autoscaler.release.state import State
 from connect_autoscaler.release.values import get
 
 _PATIENCE: Final = 5.0
 _HELM: Final = "helm"
+_HELMS: Final = ("secrets", "deployment", "config")
 _RENDERED: Final = pointer(RENDERED)
 Pools = Sequence[Mapping[str, Any]]
 
@@ -85,6 +86,13 @@ class ReleaseReader:
         for watch in self._watches.values():
             watch.stop()
         self._watches.clear()
+
+    def look_afresh(self) -> None:
+        """List again what helm writes: it has just been at work, and a watch may be behind, or silent."""
+        for role in _HELMS:
+            if watch := self._watches.pop(role, None):
+                watch.stop()
+            self._names.pop(role, None)
 
     async def entries(self) -> Entries | None:
         """The revisions that matter; None: there is no release of that name.
@@ -347,17 +355,6 @@ class ReleaseReader:
             with contextlib.suppress(KubeError):
                 found = await self._kube.get(f"/api/v1/namespaces/{self.namespace}/persistentvolumeclaims/{name}")
                 self._modes[name] = tuple(found["spec"].get("accessModes", ()))
-
-
-def complete(deployment: Json) -> bool:
-    """Whether all pods of a Deployment are of its present template, and available.
-
-    Source: ``kubectl rollout status``, ``k8s.io/kubectl/pkg/polymorphichelpers/rollout_status.go``.
-    """
-    status, replicas = deployment.get("status", {}), deployment["spec"].get("replicas", 1)
-    current = status.get("observedGeneration", 0) >= deployment["metadata"]["generation"]
-    counts = (status.get(name, 0) for name in ("replicas", "updatedReplicas", "availableReplicas"))
-    return current and all(count == replicas for count in counts)
 
 
 @contextlib.contextmanager

@@ -131,12 +131,18 @@ class Recovery:
         if state is None or state.record is None or fresh != entries or not entries.last.pending:
             return
         record = state.record
-        begun = next((e for e in await self._reader.all_entries() if e.number == record.base + 1), entries.last)
-        revision = await self._reader.revision(begun)
+        history = {entry.number: entry for entry in await self._reader.all_entries()}
+        revision = await self._reader.revision(history.get(record.base + 1, entries.last))
         if revision.attempt != record.id or state.digest(revision.config) != record.config:
             text = "The upgrade did not begin: somebody's came before"
             await self._store.update(lambda known: known.failed(Reason.CANCELLED, text))
             return
+        if record.reason is None and entries.last.number == record.base + 2:
+            back = await self._reader.revision(entries.last)
+            if back.rollback_to not in {record.base, entries.deployed.number if entries.deployed else None}:
+                text = "The upgrade failed, and somebody is going back from it"
+                await self._store.update(lambda known: known.failed(Reason.CANCELLED, text))
+                return
         # Should this process die, too, the next one has to know the rollback that it finds under way, and whose it is.
         mine = replace(
             record,
@@ -148,10 +154,19 @@ class Recovery:
         with self._tools.alive(record.id):
             await self._store.update(lambda known: known.begin(mine))
             rollout = await self._reader.rollout(revision)
-            forward = rollout is Rollout.COMPLETE or (
-                rollout is Rollout.UNDER_WAY and await self._still_wanted(job, record, entries)
+            forward = (
+                rollout is Rollout.COMPLETE
+                or (rollout is Rollout.UNDER_WAY and await self._still_wanted(job, record, entries))
+                or await self._same_values(state, record, history)
             )
             await self._take(job, record, entries, forward=forward)
+
+    async def _same_values(self, state: State, record: Record, history: Mapping[int, Entry]) -> bool:
+        """Whether both ways lead to the same values: live objects alone were to be put right."""
+        if record.base not in history:
+            return False
+        base = await self._reader.revision(history[record.base])
+        return state.digest(base.config) == record.config
 
     async def _still_wanted(self, job: Job, record: Record, entries: Entries) -> bool:
         if entries.deployed is None:

@@ -155,6 +155,8 @@ class Workshop:
             log.error("%s failed by a fault of the operator: %s\n%s", self._name, type(error).__name__, trace)  # noqa: TRY400
             self._stumble(Reason.INTERNAL_ERROR, "The operator failed; its log has the details, please report it")
         finally:
+            if self.work and self.work.writes:
+                self._reader.look_afresh()
             self._task = self.work = None
             self._ended()
 
@@ -208,6 +210,13 @@ class Workshop:
                 return  # not as announced: that has to be announced first
             chart = self._chart[0]
         state = await self._store.load() or State.new()
+        cause = state.cause(
+            state.digest(reading.revision.config),
+            reading.facts.chart,
+            reading.facts.wanted,
+            job.profile.generation,
+            requested_at(job.profile),
+        )
         record = Record(
             id=identity,
             overlay=reading.facts.wanted,
@@ -216,15 +225,10 @@ class Workshop:
             config=state.digest(reading.merged.values),
             holder=self._tools.holder,
             started=self._clock().isoformat(),
-            cause=state.cause(
-                state.digest(reading.revision.config),
-                reading.facts.chart,
-                reading.facts.wanted,
-                job.profile.generation,
-                requested_at(job.profile),
-            ),
+            cause=cause,
             corrects=job.corrects,
             timeout=job.release.timeout,
+            interrupted=state.record.interruptions(cause) if state.record else 0,
         )
         if not job.allowed():
             return

@@ -1,7 +1,7 @@
 """From snapshot, plan and results to the status that is written. Pure."""
 
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 
 from pydantic import ValidationError
@@ -35,8 +35,10 @@ from connect_autoscaler.core.errors import KubeError
 from connect_autoscaler.core.model import Action, Json, Outcome, Plan, PoolPlan, Snapshot, Verb
 from connect_autoscaler.core.requests import requested_at
 from connect_autoscaler.core.verdicts import conditions, halted, pool_health
+from connect_autoscaler.nodepools.claims import NodeClaim
 from connect_autoscaler.nodepools.health import Health
 from connect_autoscaler.nodepools.ownership import mark
+from connect_autoscaler.nodepools.paths import TEMPLATE, get
 from connect_autoscaler.placement.checks import checks
 from connect_autoscaler.placement.limitations import limitations
 
@@ -80,7 +82,7 @@ def status(snapshot: Snapshot, plan: Plan, outcome: Outcome, now: datetime) -> P
         plan_digest=plan.digest,
         drift=found,
         checks=tuple(_checks(snapshot, made, now)),
-        limitations=(*(limitations(snapshot.scene) if snapshot.scene else ()), *_api_limitations(snapshot)),
+        limitations=(*_limitations(snapshot), *_api_limitations(snapshot)),
         orphans=_orphans(snapshot),
         foreign_pods=tuple(_foreign(snapshot)),
         heals=Heals(total=heals.total + healed, last_time=now if healed else heals.last_time),
@@ -93,6 +95,10 @@ def _checks(snapshot: Snapshot, made: Iterable[Check], now: datetime) -> Iterato
         old = before.get(check.name)
         since = old.last_changed if old and old.result is check.result else now
         yield check.model_copy(update={"last_changed": since})
+
+
+def _limitations(snapshot: Snapshot) -> tuple[Limitation, ...]:
+    return limitations(snapshot.scene, snapshot.known.limitations) if snapshot.scene else ()
 
 
 def _api_limitations(snapshot: Snapshot) -> Iterator[Limitation]:
@@ -112,6 +118,8 @@ def _orphans(snapshot: Snapshot) -> Orphans | None:
 
 
 def _foreign(snapshot: Snapshot) -> Iterator[ForeignPod]:
+    if snapshot.scene and snapshot.scene.survey is None:
+        yield from snapshot.known.foreign_pods
     nodes = (snapshot.scene.nodes or {}) if snapshot.scene else {}
     for guest in snapshot.scene.foreign if snapshot.scene else ():
         pool = nodes[guest.node].pool if guest.node in nodes else None
@@ -207,6 +215,14 @@ def _planned(plan: Plan, failed: Iterable[tuple[Action, KubeError]] = ()) -> tup
     )
 
 
+def _empty(snapshot: Snapshot, pool: str, alive: Sequence[NodeClaim]) -> int | None:
+    """How many of a pool's nodes are empty; until the first survey after a start, as many as before."""
+    scene = snapshot.scene
+    if scene is None or scene.survey is not None:
+        return scene.empty(alive) if scene else None
+    return next((each.empty_nodes for each in snapshot.known.node_pools if each.name == pool), None)
+
+
 def _pool(snapshot: Snapshot, decided: PoolPlan, outcome: Outcome, now: datetime) -> NodePoolStatus:
     name = decided.pool.name
     live = outcome.pools.get(name) or decided.live
@@ -231,7 +247,7 @@ def _pool(snapshot: Snapshot, decided: PoolPlan, outcome: Outcome, now: datetime
         reason=verdict.reason if verdict else Reason.POOL_MISSING,
         message=_message(name, verdict, len(lost)),
         nodes=len(alive),
-        empty_nodes=snapshot.scene.empty(alive) if snapshot.scene else None,
+        empty_nodes=_empty(snapshot, name, alive),
         outdated_nodes=decided.outdated,
         drifted_node_claims=sum(claim.drifted for claim in alive),
         expiring_node_claims=len(expiries),
@@ -262,7 +278,8 @@ def _recorded(snapshot: Snapshot, decided: PoolPlan, outcome: Outcome) -> str | 
 
 def _requirements(live: Json | None) -> Iterator[RenderedRequirement]:
     """The requirements of the live pool, as far as this version's status can hold them."""
-    for requirement in live["spec"]["template"]["spec"]["requirements"] if live else ():
+    found = get(live, (*TEMPLATE, "spec", "requirements")) if live else ()
+    for requirement in found if isinstance(found, list) else ():
         with contextlib.suppress(ValidationError):
             yield RenderedRequirement.model_validate(requirement)
 

@@ -29,7 +29,9 @@ class SecondLook:
             for name in sorted({pool.name for pool in profile.pools}):
                 pool = await self._context.kube.find(f"{NODE_POOLS}/{name}")
                 self._context.pools.looked(name, Raw(pool) if pool else None)
-            body = await self._context.kube.find(f"{PROFILES}/{profile.name}")
+            # Its rights are to list profiles, not to get one.
+            found = await self._context.kube.get(PROFILES, fieldSelector=f"metadata.name={profile.name}")
+            body = next(iter(found["items"] or ()), None)
             self._context.profiles.looked(profile.name, Profile.of(body) if body else None)
         except (KubeError, ValueError):
             return

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Final
 
 from connect_autoscaler.api.conditions import ConditionType, Problem, Reason
-from connect_autoscaler.api.names import ANNOTATION_APPROVE
+from connect_autoscaler.api.names import ANNOTATION_APPROVE, FIELD_MANAGER
 from connect_autoscaler.api.spec import Mode
 from connect_autoscaler.api.status import (
     Check,
@@ -44,6 +44,10 @@ from connect_autoscaler.placement.scene import Scene
 _TRUE: Final = ConditionStatus.TRUE
 _FALSE: Final = ConditionStatus.FALSE
 _UNKNOWN: Final = ConditionStatus.UNKNOWN
+_OPPONENTS: Final = {
+    "unknown": "Somebody unknown",
+    FIELD_MANAGER: f"Another copy of the operator (field manager {FIELD_MANAGER})",
+}
 _OPENED_BY_APPROVAL: Final = frozenset(
     {
         Reason.AWAITING_APPROVAL,
@@ -290,7 +294,7 @@ def _fighting_release(release: ReleasePlan | None) -> Iterator[str]:
 def _fighting_pools(snapshot: Snapshot) -> Iterator[str]:
     if not snapshot.fights:
         return
-    opponents = sorted({fight.manager.replace("unknown", "Somebody unknown") for fight in snapshot.fights})
+    opponents = sorted({_OPPONENTS.get(fight.manager, fight.manager) for fight in snapshot.fights})
     fields = sorted({f"{fight.target}{fight.pointer}" for fight in snapshot.fights if fight.pointer})
     yield (
         f"{', '.join(opponents)} keeps changing {', '.join(fields) or snapshot.fights[0].target}; "

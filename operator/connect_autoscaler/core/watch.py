@@ -1,6 +1,7 @@
 """A small watch of one list in one namespace, for kinds that Kopf must not watch cluster-wide (Secrets above all).
 
-List, then follow; after any error list again. The list is complete, or some seconds old, while `Watch.error` is None.
+List, then follow; after any error, and every few minutes, list again. The list is complete, or some seconds old, while
+`Watch.error` is None.
 """
 
 import asyncio
@@ -83,13 +84,15 @@ class Watch(Generic[V]):
         failures = 0
         while True:
             try:
-                version = await self._list()
+                version, listed = await self._list(), time.monotonic()
                 while True:
                     began = time.monotonic()
                     version = await self._follow(version)
                     if time.monotonic() - began < _SHORT:
                         await asyncio.sleep(_SHORT)  # somebody ends streams at once
                     failures = 0
+                    if time.monotonic() - listed > _ROUND / 2:
+                        break  # an event may never have come
             except KubeError as error:
                 failures += error.status != HTTPStatus.GONE
                 self._fail(error, failures)

@@ -91,7 +91,8 @@ class Worker:
         """Have a pass soon."""
         if not self._woken.is_set():
             self._woken.set()
-            self._deadline = min(self._deadline, time.monotonic())
+            # A pass that the API server has asked to put off is not overdue.
+            self._deadline = min(self._deadline, max(time.monotonic(), self._quiet_until))
 
     async def end(self, grace: float = 0) -> None:
         """End the loop; an upgrade under way may finish within the grace (seconds), then it is rolled back."""

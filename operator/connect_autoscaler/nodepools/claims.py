@@ -12,11 +12,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Self
 
-import durationpy
-
 from connect_autoscaler.api.names import LABEL_ARCH, LABEL_NODEPOOL, LABEL_OS
-from connect_autoscaler.nodepools.compare import differences
+from connect_autoscaler.nodepools.compare import differences, length
 from connect_autoscaler.nodepools.paths import TEMPLATE, get
+from connect_autoscaler.nodepools.shape import template_spec
 
 _ALIASES: Final = {
     "beta.kubernetes.io/arch": LABEL_ARCH,
@@ -75,15 +74,16 @@ class NodeClaim:
             owners=tuple(meta.get("ownerReferences", ())),
             labels=meta.get("labels", {}),
             annotations=meta.get("annotations", {}),
-            spec={key: body["spec"][key] for key in _COMPARED if key in body.get("spec", {})},
+            spec={key: value for key, value in template_spec(body.get("spec")).items() if key in _COMPARED},
         )
 
     @property
     def expires(self) -> datetime | None:
         """When Karpenter deletes it, whatever runs on it; None: never, or so late that no clock can say it."""
+        life = length(self.spec.get("expireAfter"))
         try:
-            return self.created + durationpy.from_str(self.spec.get("expireAfter", "Never"))
-        except (durationpy.DurationError, OverflowError):
+            return None if life is None else self.created + life
+        except OverflowError:
             return None
 
     def owned_by(self, uid: str) -> bool:

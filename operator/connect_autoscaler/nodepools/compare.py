@@ -154,22 +154,34 @@ def sooner(actual: str | None, expected: str | None) -> bool:
     return not isinstance(wanted, timedelta) or ends < wanted
 
 
-def _duration(value: str) -> timedelta | str:
-    """Read a duration. The CRD's pattern lets through what no clock can hold (``9999999999h``): that stays text."""
+def length(value: Any) -> timedelta | None:
+    """Read a duration; None for ``Never``, and for what is none. It may be longer than a calendar (``9999999999h``)."""
     try:
-        length: timedelta = durationpy.from_str(value)
+        found: timedelta | None = durationpy.from_str(value) if isinstance(value, str) else None
     except durationpy.DurationError:
-        return value  # Never, for one
-    return length
+        return None
+    return found
 
 
-def _quantity(value: str | int) -> Decimal | str:
-    """Read a quantity. The CRD's pattern lets through what is none (``1e1.5``): that stays text."""
+def amount(value: Any) -> Decimal | None:
+    """Read a quantity; None for what is none (the CRD's pattern lets ``1e1.5`` through)."""
     try:
-        amount: Decimal = parse_quantity(value)
+        found: Decimal = parse_quantity(value)
     except (ValueError, ArithmeticError):
-        return str(value)
-    return amount
+        return None
+    return found if found.is_finite() else None
+
+
+def _duration(value: Any) -> Any:
+    """Give equal durations one form; what is none stays as it is."""
+    found = length(value)
+    return value if found is None else found
+
+
+def _quantity(value: Any) -> Decimal | str:
+    """Give equal quantities one form; what is none becomes text."""
+    found = amount(value)
+    return str(value) if found is None else found
 
 
 def _budget(budget: Mapping[str, Any]) -> dict[str, Any]:

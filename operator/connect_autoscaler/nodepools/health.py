@@ -8,6 +8,7 @@ from typing import Any, Final
 from connect_autoscaler.api.conditions import Reason
 from connect_autoscaler.api.names import ANNOTATION_NODEPOOL_HASH
 from connect_autoscaler.api.status import ConditionStatus
+from connect_autoscaler.nodepools.paths import TEMPLATE, get
 
 PICKED_UP_WITHIN: Final = timedelta(seconds=60)
 """Karpenter reacts within seconds; a pool without any condition after this time has no Karpenter."""
@@ -36,11 +37,12 @@ def health(live: Mapping[str, Any], now: datetime) -> Health:
                 f"Karpenter has not looked at NodePool {name} yet",
                 current=False,
             )
-        ref = live["spec"]["template"]["spec"]["nodeClassRef"]
+        ref = get(live, (*TEMPLATE, "spec", "nodeClassRef")) or {}
+        served = f"{ref.get('kind')}.{ref.get('group')}"
         return Health(
             ConditionStatus.FALSE,
             Reason.NOT_PICKED_UP,
-            f"No Karpenter picked up NodePool {name}: none is running, or none serves {ref['kind']}.{ref['group']}",
+            f"No Karpenter picked up NodePool {name}: none is running, or none serves {served}",
         )
     ready = conditions.get("Ready", {"status": "Unknown"})
     current = ready.get("observedGeneration", live["metadata"]["generation"]) >= live["metadata"]["generation"]

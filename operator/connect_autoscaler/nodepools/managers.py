@@ -39,6 +39,23 @@ def author(live: Mapping[str, Any], path: Path, *, own: str = FIELD_MANAGER) -> 
     return max(foreign, key=lambda owner: owner.time or "", default=UNKNOWN)
 
 
+def culprit(live: Mapping[str, Any], path: Path, actual: Any) -> Author:
+    """Name who made a difference of a live NodePool.
+
+    A field that is ours alone, and yet is not as we want it, was written by another copy of the operator, maybe one of
+    another cluster or of a profile that is gone: it uses the same field manager.
+
+    Args:
+        live: The NodePool.
+        path: Of the difference.
+        actual: What is there; None: nothing, and so there is no owner.
+    """
+    found = author(live, path)
+    if found is UNKNOWN and actual is not None:
+        return max(owners(live, path), key=lambda owner: owner.time or "", default=UNKNOWN)
+    return found
+
+
 def owners(live: Mapping[str, Any], path: Path) -> list[Author]:
     """Every manager that owns the field at ``path``."""
     return [

@@ -8,11 +8,10 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
-import durationpy
-
 from connect_autoscaler.api.clipping import json_text
 from connect_autoscaler.api.status import Check, CheckResult
 from connect_autoscaler.nodepools.budgets import always_zero
+from connect_autoscaler.nodepools.compare import length
 from connect_autoscaler.placement.blockers import blockers
 from connect_autoscaler.placement.scene import Json, Scene
 from connect_autoscaler.release.overlay import DO_NOT_DISRUPT
@@ -28,6 +27,8 @@ SERVER_CHECKS: Final = frozenset({SERVER_PLACED, SERVER_PROTECTED, SERVER_NODES_
 
 _SLACK: Final = timedelta(seconds=60)
 """What Karpenter may take beyond consolidateAfter: it looks every few seconds, and drains one node after the other."""
+_AGE: Final = timedelta(days=36_500)
+"""Longer than anybody looks; the sum of a date and what a duration may be is more than a calendar can hold."""
 _SHOWN: Final = 5
 _PASSED, _FAILED, _UNKNOWN, _NOT_APPLICABLE = (
     CheckResult.PASSED,
@@ -150,12 +151,8 @@ def outdated(scene: Scene, surveyed: datetime | None) -> bool:
 
 
 def _consolidate_after(scene: Scene) -> timedelta:
-    lengths = [timedelta()]
-    for pool in scene.content_pools:
-        text = get(pool, ("spec", "disruption", "consolidateAfter")) or "0s"
-        if text != "Never":
-            lengths.append(durationpy.from_str(text))
-    return max(lengths)
+    texts = (get(pool, ("spec", "disruption", "consolidateAfter")) for pool in scene.content_pools)
+    return min(max((length(text) or timedelta() for text in texts), default=timedelta()), _AGE)
 
 
 def _too_early(scene: Scene, name: str) -> Check | None:

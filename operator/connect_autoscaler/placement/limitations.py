@@ -1,12 +1,13 @@
 """The limits of the protection that are met at the moment, as figures. Pure."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from kubernetes.utils.quantity import parse_quantity
 
 from connect_autoscaler.api.status import Limitation
+from connect_autoscaler.nodepools.compare import amount
 from connect_autoscaler.placement.scene import Scene
 from connect_autoscaler.release.lists import elements, tolerates
 from connect_autoscaler.release.overlay import toleration
@@ -17,9 +18,15 @@ _SPOT: Final = "spot"
 _LISTED: Final = 5
 
 
-def limitations(scene: Scene) -> tuple[Limitation, ...]:
-    """All that are met, by name."""
-    found = (limit(scene) for limit in _LIMITS)
+def limitations(scene: Scene, known: Iterable[Limitation] = ()) -> tuple[Limitation, ...]:
+    """All that are met.
+
+    Args:
+        scene: What there is.
+        known: What was met before: until the first survey after a start, what only surveys tell is as it was.
+    """
+    before = {} if scene.survey else {limit.name: limit for limit in known}
+    found = (limit(scene) or before.get(_SURVEYED.get(limit, "")) for limit in _LIMITS)
     return tuple(each for each in found if each is not None and each.count)
 
 
@@ -99,12 +106,12 @@ def _capacity(scene: Scene) -> Limitation | None:
     replicas = get(scene.deployment, ("spec", "replicas")) or 0
     needed: dict[str, Any] = {}
     for container in get(scene.deployment, (*_POD, "containers")) or ():
-        for name, amount in (get(container, ("resources", "requests")) or {}).items():
-            needed[name] = needed.get(name, 0) + parse_quantity(amount) * replicas * 2
+        for name, much in (get(container, ("resources", "requests")) or {}).items():
+            needed[name] = needed.get(name, 0) + parse_quantity(much) * replicas * 2
     for pool in scene.server_pools:
         limits = get(pool, ("spec", "limits")) or {}
         short = sorted(
-            name for name, amount in needed.items() if name in limits and parse_quantity(limits[name]) < amount
+            name for name, much in needed.items() if (limit := amount(limits.get(name))) is not None and limit < much
         )
         if short:
             return Limitation(
@@ -150,3 +157,7 @@ _LIMITS: Final[tuple[Callable[[Scene], Limitation | None], ...]] = (
     _capacity,
     _daemons,
 )
+_SURVEYED: Final[Mapping[Callable[[Scene], Limitation | None], str]] = {
+    _no_budget: "NoDisruptionBudget",
+    _daemons: "DaemonSetsRepelled",
+}

@@ -97,7 +97,7 @@ def classify(stderr: str, values: Mapping[str, Any] | None = None) -> HelmError:
     ):
         if found := pattern.search(complaint):
             inner = _classify(complaint[found.end() :], secrets)
-            return HelmError(reason, f"{text}: {inner.message}", cause=inner.reason)
+            return HelmError(reason, f"{text}: {inner.message}", inner.passing, cause=inner.reason)
     return _classify(complaint, secrets)
 
 
@@ -269,8 +269,9 @@ _RULES: Final = (
         passing=True,
     ),
     _rule(
-        r"connection refused|connection reset|unexpected EOF|handshake timeout|i/o timeout|unable to handle the request"
-        r"|too many requests|etcdserver",
+        r"connection refused|connection reset|connection lost|broken pipe|: EOF\b|unexpected EOF|handshake timeout"
+        r"|i/o timeout|Client\.Timeout|unable to handle the request|unable to return a response|too many requests"
+        r"|Internal error occurred|prevented the request from succeeding|did not complete within|etcdserver",
         Reason.API_UNAVAILABLE,
         "the API server failed or did not answer helm",
         passing=True,

@@ -61,6 +61,11 @@ class Entry:
         return self.status.startswith("pending-") or self.status == "uninstalling"
 
     @property
+    def goes_back(self) -> bool:
+        """Whether a rollback is under way, or died without a word."""
+        return self.status == "pending-rollback"
+
+    @property
     def deployed(self) -> bool:
         """Whether this is what runs."""
         return self.status == _DEPLOYED

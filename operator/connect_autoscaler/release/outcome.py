@@ -42,6 +42,8 @@ def judge(
         return Verdict(Reason.CANCELLED, "The upgrade did not begin, or somebody else's came before; it is made again")
     if next_one.pending:
         return Verdict(Reason.CANCELLED, "The upgrade was interrupted, and undone by hand") if after else None
+    if next_one.status == _FAILED and undone and after and after.pending:
+        return None  # helm failed, or died, on its way back
     if next_one.status == _FAILED or (failure and failure.reason in {Reason.ROLLED_BACK, Reason.ROLLBACK_FAILED}):
         return _failed(failure, said, undone=undone)
     if after and undone and after.status == _FAILED and next_one.status == "superseded":
@@ -50,14 +52,16 @@ def judge(
 
 
 def _failed(failure: HelmError | None, said: str, *, undone: bool) -> Verdict:
-    """Say why. An interruption, whoever heard of it, is no fault of the upgrade: it is made again."""
+    """Say why. What interrupted it, or passes by itself, is no fault of the upgrade: it is made again."""
     back = " and was rolled back" if undone else ""
     if failure is None:
         return Verdict(Reason.CANCELLED, f"The upgrade was interrupted{back}")
+    if Reason.CANCELLED in {failure.reason, failure.cause} and failure.reason is not Reason.ROLLBACK_FAILED:
+        return Verdict(Reason.CANCELLED, f"The upgrade was interrupted{back}")
+    if failure.passing:
+        return Verdict(Reason.CANCELLED, f"{said}; the upgrade is made again")
     if failure.reason is Reason.ROLLBACK_FAILED:
         return Verdict(failure.reason, said)
-    if Reason.CANCELLED in {failure.reason, failure.cause}:
-        return Verdict(Reason.CANCELLED, f"The upgrade was interrupted{back}")
     if undone and failure.reason is not Reason.ROLLED_BACK:
         return Verdict(Reason.ROLLED_BACK, f"The upgrade failed{back}: {said}")
     return Verdict(failure.reason, said)

@@ -71,3 +71,14 @@ def in_the_way(content: Iterable[Pod], since: datetime | None) -> tuple[str, ...
             pod.name for pod in content if not pod.over and not (since and pod.created > since and not pod.protected)
         )
     )
+
+
+def complete(deployment: Mapping[str, Any]) -> bool:
+    """Whether all pods of a Deployment are of its present template, and available.
+
+    Source: ``kubectl rollout status``, ``k8s.io/kubectl/pkg/polymorphichelpers/rollout_status.go``.
+    """
+    status, replicas = deployment.get("status", {}), deployment["spec"].get("replicas", 1)
+    current = status.get("observedGeneration", 0) >= deployment["metadata"]["generation"]
+    counts = (status.get(name, 0) for name in ("replicas", "updatedReplicas", "availableReplicas"))
+    return current and all(count == replicas for count in counts)

@@ -56,6 +56,12 @@ class Record:
     finished: bool = False
     timeout: str = ""
     """Helm's own, a Go duration; empty: not known."""
+    interrupted: int = 0
+    """How many before it, for the same cause, were interrupted one after the other."""
+
+    def interruptions(self, cause: str) -> int:
+        """How many upgrades for a cause were interrupted one after the other, this one included."""
+        return self.interrupted + 1 if self.reason is Reason.CANCELLED and self.cause == cause else 0
 
 
 @dataclass(frozen=True)
