@@ -19,9 +19,10 @@ async def test_nodes_of_a_pool_that_went_before_the_profile_came(stages: Stages)
             tenant.api.delete(NODE_POOLS, tenant.profile.server)
             await eventually(lambda: tenant.api.find(NODE_POOLS, tenant.profile.server) is None, interval=POLL)
             await _doomed(tenant)
-            tenant.apply()
-            await tenant.condition_is("Ready")
-            await _is_told(tenant)
+            async with Timeline(stage.cluster, PROFILES) as profiles:
+                tenant.apply()
+                await tenant.condition_is("Ready")
+                await _is_told(tenant, profiles)
 
     await on_each(stages, play)
 
@@ -29,10 +30,10 @@ async def test_nodes_of_a_pool_that_went_before_the_profile_came(stages: Stages)
 async def test_references_were_still_there_while_the_operator_was_down(stages: Stages) -> None:
     """In foreground they doom the nodes, which is told, and does not keep the pool from coming back; else nothing."""
 
-    async def foreground(tenant: Tenant, old: str) -> None:
+    async def foreground(tenant: Tenant, old: str, profiles: Timeline) -> None:
         await tenant.pool_is_back(old)
         await tenant.condition_is("Ready")
-        await _is_told(tenant)
+        await _is_told(tenant, profiles)
         assert [each["status"]["phase"] for each in tenant.pods()] == ["Running"]
 
     async def background(tenant: Tenant, before: Belongings, old: str) -> None:
@@ -42,7 +43,7 @@ async def test_references_were_still_there_while_the_operator_was_down(stages: S
         assert not tenant.events("NodeClaimsLost")
 
     async def play(stage: Stage) -> None:
-        async with Tenant(stage) as doomed, Tenant(stage) as saved:
+        async with Tenant(stage) as doomed, Tenant(stage) as saved, Timeline(stage.cluster, PROFILES) as profiles:
             for tenant in (doomed, saved):
                 tenant.apply()
                 await tenant.condition_is("Ready")
@@ -56,7 +57,10 @@ async def test_references_were_still_there_while_the_operator_was_down(stages: S
                 doomed.api.delete(NODE_POOLS, doomed.profile.server, propagation="Foreground")
                 saved.api.delete(NODE_POOLS, saved.profile.server)
                 await _doomed(doomed)
-            cases = {"foreground": foreground(doomed, olds[0]), "background": background(saved, before, olds[1])}
+            cases = {
+                "foreground": foreground(doomed, olds[0], profiles),
+                "background": background(saved, before, olds[1]),
+            }
             await side_by_side(cases)
 
     await on_each(stages, play)
@@ -95,18 +99,13 @@ async def _doomed(tenant: Tenant) -> None:
     await eventually(lambda: ["deletionTimestamp" in claim["metadata"] for claim in tenant.claims()] == [True])
 
 
-async def _is_told(tenant: Tenant) -> None:
-    """Wait until status and an event tell of one lost NodeClaim."""
-
-    def told() -> bool:
-        (note,) = tenant.events("NodeClaimsLost")
-        status = tenant.pool_status()
-        assert status["lostNodeClaims"] == 1
-        assert "cannot be saved" in status["message"]
-        assert tenant.profile.server in note
-        return True
-
-    await eventually(told, interval=POLL)
+async def _is_told(tenant: Tenant, profiles: Timeline) -> None:
+    """Wait until status and an event have told of one lost NodeClaim, which may be gone by then."""
+    told = await profiles.until(lambda event: _lost(tenant, event.object) == 1)
+    (pool,) = [each for each in told.object["status"]["nodePools"] if each["name"] == tenant.profile.server]
+    assert "cannot be saved" in pool["message"]
+    (note,) = await eventually(lambda: tenant.events("NodeClaimsLost"), interval=POLL)
+    assert tenant.profile.server in note
 
 
 def _lost(tenant: Tenant, profile: Json) -> int:

@@ -159,7 +159,7 @@ async def test_helm_is_killed_and_its_lock_undone(door: HelmDoor, taken: Case) -
         await _restarted(taken, restarts)
 
 
-@pytest.mark.parametrize("rolled_out", [False, True])
+@pytest.mark.parametrize("rolled_out", [pytest.param(False, marks=pytest.mark.long), True])
 async def test_helm_and_the_operator_are_killed(
     operator: Operator, door: HelmDoor, taken: Case, *, rolled_out: bool
 ) -> None:
@@ -183,6 +183,7 @@ async def test_helm_and_the_operator_are_killed(
         await _restarted(taken, restarts)
 
 
+@pytest.mark.long
 async def test_servers_come_up_while_the_operator_is_killed(operator: Operator, door: HelmDoor, taken: Case) -> None:
     """Nodes come just then: were helm to roll back, that would restart servers that run by now, and later once more."""
     before, hours = taken.number, _hours()
@@ -228,6 +229,7 @@ async def test_an_upgrade_that_nobody_wants_any_more_is_not_resumed(operator: Op
         await _restarted(taken, restarts)
 
 
+@pytest.mark.long
 async def test_the_way_back_dies_too(operator: Operator, door: HelmDoor, taken: Case) -> None:
     """Killed while the lock of an upgrade that was killed is undone: that leaves a lock of another kind."""
     before, hours = taken.number, _hours()
@@ -272,6 +274,7 @@ async def test_the_lock_of_a_stranger_is_left_alone(operator: Operator, taken: C
     assert taken.statuses(since=before) == ["pending-upgrade", "superseded", "deployed"]
 
 
+@pytest.mark.long
 async def test_what_was_there_before_comes_back_even_so(operator: Operator, door: HelmDoor) -> None:
     """Killed during the take-over itself, with the user's own values beside and below the overlay's."""
     values = {"tolerations": [{"key": "mine", "operator": "Exists"}], "pod": {"annotations": {"mine": "yes"}}}

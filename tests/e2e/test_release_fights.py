@@ -5,7 +5,7 @@ from itertools import count
 from typing import Any
 
 from e2e.release_stage import PATIENCE, Case, case
-from harness import Api, Json, Operator
+from harness import EVENTS, Api, Json, Operator
 from harness.releases import SERVER
 from integration.opponents import OPPONENT, Opponent, patching
 from integration.written import STATUS, Written
@@ -51,6 +51,9 @@ async def test_over_a_live_object(operator: Operator) -> None:
             assert written.counts[STATUS] <= 2
         assert moves >= CORRECTIONS
         assert it.number <= before + CORRECTIONS
+        told = [each["note"] for each in it.profile.api.list(EVENTS) if _begins_upgrade(each, it.profile.name)]
+        assert len(told) == it.number - before + 1  # with the take-over
+        assert all("; the servers restart" in note for note in told), told
         # He has stopped, and the user says so.
         digest = await eventually(lambda: it.profile.status["planDigest"])
         it.profile.annotate(approve=digest)
@@ -79,3 +82,7 @@ async def test_an_autoscaler_of_the_servers_is_no_opponent(operator: Operator) -
         assert it.number == before
         assert it.profile.condition("Fighting") is None
         assert written.counts[STATUS] <= 5 + 2 * WHILE
+
+
+def _begins_upgrade(event: Json, profile: str) -> bool:
+    return bool(event["regarding"].get("name") == profile and event["reason"] == "UpgradeStarted")

@@ -5,6 +5,8 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 from functools import partial
 
+import pytest
+
 from e2e.helm_door import HelmDoor
 from e2e.release_stage import AT_ONCE, PATIENCE, Case, case
 from harness import Json, Operator, Profile, Workspace
@@ -15,6 +17,7 @@ TAKEN_OVER_WITHIN = 10.0
 """Seconds; far less than the interval, which is five minutes."""
 
 
+@pytest.mark.long
 async def test_what_waits_for_its_turn_is_decided_anew_when_it_comes(operator: Operator, door: HelmDoor) -> None:
     async with AsyncExitStack() as stack:
         spec: Json = {"disruptions": {"when": "OnApproval"}}

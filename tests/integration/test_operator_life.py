@@ -9,8 +9,8 @@ import pytest
 from harness import NODE_POOLS, FakeKarpenterStatus, LocalOperator, Operator, Workspace
 from sandbox import eventually
 
-QUICK: Final = 5.0
-"""Seconds in which it has to end; Kubernetes would give it 30."""
+QUICK: Final = 10.0
+"""Seconds in which it has to end on a busy machine; Kubernetes would give it 30."""
 
 
 @pytest.fixture(scope="module")
@@ -42,9 +42,11 @@ async def test_it_ends_at_once_at_rest_and_at_work(process: Operator, own: Works
         made = [own.profile() for _ in range(profiles)]
         begun = time.monotonic()
         await process.stop()  # which asserts exit code 0
-        assert time.monotonic() - begun < QUICK
-        assert "Traceback" not in process.log()
+        took = time.monotonic() - begun
         await process.start()
+        print(f"ended after {took:.2f} s with {profiles} new profiles")
+        assert took < QUICK
+        assert "Traceback" not in process.log()
         for profile in made:
             await profile.ready()
 

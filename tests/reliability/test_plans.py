@@ -14,7 +14,7 @@ pytestmark = pytest.mark.filterwarnings(
     "ignore:Exception ignored in. <coroutine object:pytest.PytestUnraisableExceptionWarning"
 )
 
-SIZE = 64
+SIZE = 60
 ENOUGH = 600
 """The largest campaign that is known of another project has 584 plans."""
 WITH_HELM = ("take-over", "restore")

@@ -36,6 +36,7 @@ from unit.release_views import (
     verdict,
     view,
     waits,
+    work,
 )
 from unit.reporting import said
 
@@ -213,3 +214,12 @@ def test_what_admission_changes_is_not_fought() -> None:
     assert drift.items[0].reason == "MutatedByAdmission"
     both = owned(view(JOBS, applied=True, live=(live(SELECTS, mutated=True),)), GATELESS)
     assert waits(both) == [(Verb.UPGRADE, Reason.ANNOUNCED)], "values have to be put right all the same"
+
+
+def test_what_helm_changes_at_this_moment_is_no_drift() -> None:
+    """Each watch tells in its own time: the new revision may be known before the new Deployment is."""
+    at_work = view(applied=True, live=(live(SELECTS), live(RENDERED)), work=work())
+    assert not decided(owned(at_work)).findings
+    known = announced(owned(view(applied=True, live=(live(SELECTS),))))
+    seen = replace(known, release=at_work)
+    assert [each.difference.pointer for each in decided(seen).findings] == [live(SELECTS).change.pointer]

@@ -10,6 +10,7 @@ from connect_autoscaler.api.conditions import Problem, Reason
 from connect_autoscaler.api.names import LABEL_PROFILE
 from connect_autoscaler.api.profile import Profile
 from connect_autoscaler.api.spec import Release, ReleaseManager
+from connect_autoscaler.api.status import Disruption
 from connect_autoscaler.core.errors import KubeError, Retry
 from connect_autoscaler.core.events import Event
 from connect_autoscaler.core.holders import gone
@@ -253,6 +254,7 @@ class ReleaseKeeper:
             wanted=action.verb is not Verb.RESTORE and not profile.deleting,
             key=view.key,
             live=bool(view.live),
+            restarts=action.disruption is Disruption.RESTARTS_SERVER,
             corrects=corrects,
             allowed=allowed,
         )

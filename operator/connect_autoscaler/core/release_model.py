@@ -6,6 +6,7 @@ from enum import StrEnum
 
 from connect_autoscaler.api.conditions import Problem, Reason
 from connect_autoscaler.api.spec import ReleaseManager
+from connect_autoscaler.api.status import DriftStatus
 from connect_autoscaler.jobs.quiescence import Quiescence
 from connect_autoscaler.jobs.recovery import Decision
 from connect_autoscaler.nodepools.managers import Author
@@ -148,6 +149,17 @@ class ReleaseView:
     def target(self) -> str:
         """The release, as plan and drift name it."""
         return f"Release/{self.namespace}/{self.name}"
+
+    def told(self, known: DriftStatus | None) -> tuple[LiveChange, ...]:
+        """Differences of live objects; no new ones while helm changes them, since each watch tells in its own time.
+
+        Args:
+            known: Drift as status has it.
+        """
+        if self.work is None or not self.work.writes:
+            return self.live
+        before = {(item.target, item.path) for item in known.items} if known else set()
+        return tuple(each for each in self.live if (each.target, each.change.pointer) in before)
 
 
 @dataclass(frozen=True)

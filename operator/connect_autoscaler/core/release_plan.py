@@ -203,7 +203,7 @@ class _Case:
             Finding(
                 each.target, each.change, each.author, action, Reason.MUTATED_BY_ADMISSION if each.mutated else reason
             )
-            for each in view.live
+            for each in view.told(self.snapshot.known.drift)
         ]
         found += [Finding(view.target, kept, by, DriftAction.IGNORED, Reason.USER_VALUE) for kept in facts.kept]
         return found

@@ -95,6 +95,8 @@ class Job:
     """Names what is prepared, and what it is for."""
     live: bool = False
     """Whether live objects differ, so that those have to be looked at which the values leave as they are."""
+    restarts: bool = False
+    """Whether an upgrade restarts the servers, as was announced."""
     corrects: str | None = None
     """Whose change an upgrade undoes."""
     allowed: Callable[[], bool] = lambda: True

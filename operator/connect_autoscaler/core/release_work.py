@@ -240,8 +240,9 @@ class Workshop:
 
     async def _helm_upgrade(self, job: Job, chart: Path, reading: Reading, record: Record, entries: Entries) -> None:
         release, profile = job.release, job.profile
-        self._tell(("Normal", "UpgradeStarted", f"{self._name}: helm upgrade on revision {record.base}{self._cost()}"))
-        if self._cost():
+        cost = "; the servers restart" if job.restarts else ""
+        self._tell(("Normal", "UpgradeStarted", f"{self._name}: helm upgrade on revision {record.base}{cost}"))
+        if job.restarts:
             self._tools.metrics.restarts_servers(profile, correction=record.corrects is not None)
         failure: HelmError | None = None
         try:
@@ -260,9 +261,6 @@ class Workshop:
             failure = error
         # If this is cancelled, the operator ends: helm has rolled back or was killed, and whoever comes next judges.
         await self._recovery.judge(job, failure)
-
-    def _cost(self) -> str:
-        return "; the servers restart" if self.prepared and self.prepared.restarts else ""
 
     async def _remember(self, job: Job) -> None:
         entries = await self._reader.entries()
