@@ -127,6 +127,9 @@ async def test_a_stranger_that_keeps_an_idle_node(placed: tuple[Profile, Release
             "containers": [{"name": "main", "image": "none"}],
         },
     }
+    # The node on which the server ran before it moved, for one, may still be there, and idle for longer.
+    of_content = f"{NODE_POOL}={profile.content}"
+    await eventually(lambda: not release.api.list(NODE_CLAIMS, labelSelector=of_content), timeout=90)
     begun = time.perf_counter()
     holder = f"pod {release.namespace}/stranger"
     # From its start the node, which takes its time to come, is idle: no content runs on it.
