@@ -10,12 +10,16 @@ from collections.abc import AsyncIterator
 from pathlib import PurePath
 from typing import Final
 
+import hypothesis
 import pytest
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
 from sandbox import Cluster, Parts, cluster
 
+# The same examples in every run, or one that has nothing to do with a change might fail it.
+hypothesis.settings.register_profile("repeatable", derandomize=True)
+hypothesis.settings.load_profile("repeatable")
 # What a shell starts in the background ignores Ctrl-C, and so would all programs that tests send it to.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 pytest.register_assert_rewrite("unit.apply", "unit.reporting")  # tests of several folders use them
