@@ -1,20 +1,16 @@
 """Karpenter's part of a NodePool on clusters where no Karpenter runs."""
 
-import asyncio
 import contextlib
 from datetime import UTC, datetime
 from typing import Final
 
-import aiohttp
 from pykube.exceptions import HTTPError
 
 from harness.api import NODE_POOLS, Api, Json
 from harness.background import Background, Signals, until_stopped
-from harness.watches import Event, watch
+from harness.watches import Event, follow
 from sandbox import Cluster
-from sandbox.access import client
 
-_PAUSE: Final = 0.2
 _CONDITIONS: Final = ("ValidationSucceeded", "NodeClassReady", "Ready")
 
 
@@ -57,16 +53,7 @@ class FakeKarpenterStatus(Background):
         super().__init__("fake karpenter status", self._work)
 
     async def _work(self, signals: Signals) -> None:
-        await until_stopped(signals, self._stamp_all(signals.ready))
-
-    async def _stamp_all(self, ready: asyncio.Event) -> None:
-        http = client(self.cluster.kubeconfig)
-        with contextlib.closing(http.session):
-            while True:
-                with contextlib.suppress(aiohttp.ClientError, OSError):
-                    async for event in watch(self.cluster, NODE_POOLS, started=ready):
-                        self._stamp(Api(http), event)
-                await asyncio.sleep(_PAUSE)  # the API server ends every watch some time, or was restarted
+        await until_stopped(signals, follow(self.cluster, NODE_POOLS, self._stamp, signals.ready))
 
     def _stamp(self, api: Api, event: Event) -> None:
         if event.type != "DELETED" and event.name not in self.skip and not _judged(event.object):

@@ -12,10 +12,12 @@ from typing import Self
 
 import aiohttp
 
-from harness.api import Json, Kind
+from harness.api import Api, Json, Kind
 from sandbox import Cluster
+from sandbox.access import client
 
 _LARGEST = 2**21  # bytes of one event
+_PAUSE = 0.2
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,24 @@ async def watch(
             if event["type"] == "ERROR":
                 raise aiohttp.ClientPayloadError(event["object"].get("message", ""))
             yield Event(event["type"], event["object"], at)
+
+
+async def follow(cluster: Cluster, kind: Kind, see: Callable[[Api, Event], None], started: asyncio.Event) -> None:
+    """Watch for ever, and begin anew whenever the API server has ended the watch, or was restarted.
+
+    Args:
+        cluster: Where.
+        kind: Of what.
+        see: Takes each event; an administrator's connection comes with it.
+        started: Set when the API server has accepted the watch.
+    """
+    http = client(cluster.kubeconfig)
+    with contextlib.closing(http.session):
+        while True:
+            with contextlib.suppress(aiohttp.ClientError, OSError):
+                async for event in watch(cluster, kind, started=started):
+                    see(Api(http), event)
+            await asyncio.sleep(_PAUSE)
 
 
 class Timeline:

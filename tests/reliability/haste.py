@@ -72,11 +72,18 @@ def _hasty() -> Iterator[tuple[Any, str, Any]]:
 @contextlib.contextmanager
 def in_haste() -> Iterator[None]:
     """Have operators of this process hurry while the context lasts."""
-    changed = [(module, name, getattr(module, name)) for module, name, _ in _hasty()]
-    for module, name, value in list(_hasty()):
-        setattr(module, name, value)
+    with replaced(*_hasty()):
+        yield
+
+
+@contextlib.contextmanager
+def replaced(*changes: tuple[Any, str, Any]) -> Iterator[None]:
+    """Have attributes be something else while the context lasts: the owner, the name and the value of each."""
+    before = [(owner, name, getattr(owner, name)) for owner, name, _ in changes]
+    for owner, name, value in changes:
+        setattr(owner, name, value)
     try:
         yield
     finally:
-        for module, name, value in changed:
-            setattr(module, name, value)
+        for owner, name, value in before:
+            setattr(owner, name, value)

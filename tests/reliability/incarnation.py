@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType, TracebackType
+from types import TracebackType
 from typing import Any, Final, Self
 
 from connect_autoscaler import runner
@@ -22,6 +22,7 @@ from connect_autoscaler.core.release_store import this_process
 from connect_autoscaler.release import child
 from connect_autoscaler.runner import Options, run
 from harness.background import Background, Signals
+from reliability.haste import replaced
 from reliability.proxy import Proxy
 from sandbox import eventually
 from sandbox.components import environment
@@ -43,18 +44,11 @@ _ALIVE: Final[set[int]] = set()
 @contextlib.contextmanager
 def threads_as_processes() -> Iterator[None]:
     """Have an operator of this process, asked by the next one whether it lives, answer for its thread."""
-    changes: tuple[tuple[ModuleType, str, Any], ...] = (
+    with replaced(
         (holders, "_alive", _ALIVE.__contains__),
         (runner, "this_process", lambda: replace(this_process(), process=threading.get_native_id())),
-    )
-    before = [(module, name, getattr(module, name)) for module, name, _ in changes]
-    for module, name, value in changes:
-        setattr(module, name, value)
-    try:
+    ):
         yield
-    finally:
-        for module, name, value in before:
-            setattr(module, name, value)
 
 
 class Log(logging.Handler):

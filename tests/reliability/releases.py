@@ -8,17 +8,15 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any, Final, Self
 
-import aiohttp
 from pykube.exceptions import HTTPError
 
 from connect_autoscaler.release.state import State
-from harness import Api, Json, Kind, Release, kustomize, watch
+from harness import Api, Json, Kind, Release, kustomize
 from harness.background import Background, Signals, until_stopped
 from harness.installation import DEPLOY
 from harness.releases import HELM_ACCOUNT, SERVER
-from harness.watches import Event
+from harness.watches import Event, follow
 from sandbox import Cluster
-from sandbox.access import client
 from sandbox.apply import documents
 
 CLAIM: Final = "users-own"
@@ -34,7 +32,6 @@ USERS: Final[Json] = {
 _DEPLOYMENTS: Final = Kind("apps/v1", "deployments")
 _ROLLING: Final = 0.3
 """Seconds that servers take to come up."""
-_PAUSE: Final = 0.2
 _NAMESPACES: Final = Kind("v1", "namespaces")
 
 
@@ -56,16 +53,7 @@ class Rollouts(Background):
         return len(self._templates[namespace])
 
     async def _work(self, signals: Signals) -> None:
-        await until_stopped(signals, self._follow(signals.ready))
-
-    async def _follow(self, ready: asyncio.Event) -> None:
-        http = client(self._cluster.kubeconfig)
-        with contextlib.closing(http.session):
-            while True:
-                with contextlib.suppress(aiohttp.ClientError, OSError):
-                    async for event in watch(self._cluster, _DEPLOYMENTS, started=ready):
-                        self._see(Api(http), event)
-                await asyncio.sleep(_PAUSE)  # the API server ends every watch some time
+        await until_stopped(signals, follow(self._cluster, _DEPLOYMENTS, self._see, signals.ready))
 
     def _see(self, api: Api, event: Event) -> None:
         meta, spec = event.object["metadata"], event.object["spec"]
