@@ -7,6 +7,7 @@ plan's objects. A campaign that is interrupted goes on where it was when it is s
 import argparse
 import asyncio
 import contextlib
+import gc
 import sys
 import time
 from collections import Counter, deque
@@ -89,9 +90,10 @@ async def campaign(options: argparse.Namespace) -> bool:
     commit, began = results.commit(), time.monotonic()
     async with world() as it:
         without = await undisturbed(it, options.workload or tuple(WORKLOADS))
+        gc.freeze()  # each operator that ends has its garbage collected, and what is here by now is none
         every = plans(without)
         chosen = sample(every, options.sample or len(every))
-        chosen = [plan for number, plan in enumerate(chosen) if number % parts == part - 1 and options.only in plan.key]
+        chosen = [plan for plan in chosen if plan.number % parts == part - 1 and options.only in plan.key]
         if not options.again:
             chosen = [p for p in chosen if p.key not in done or done[p.key].verdict in {"failed", "broken"}]
         print(f"{len(every)} plans; {len(chosen)} to be carried out now", flush=True)

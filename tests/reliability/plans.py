@@ -36,6 +36,8 @@ _KNOWN: Final = ("customresourcedefinitions", "kwoknodeclasses", "/api")
 _EXAMPLES: Final = ("start", "update")
 _HELM_WRITTEN: Final = ("error:403", "error:422", "error:503", Fault.THROTTLED, Fault.RESET, Fault.SLOW, Fault.LOST)
 """Of each class one: a plan with Helm takes seconds, where others take tenths."""
+_HELM_AGAIN: Final = ("error:503", Fault.RESET, Fault.LOST)
+_HELM_OUTAGES: Final = ("error:503", "error:403")
 _HELM_READ: Final = ("error:403", "error:503", Fault.RESET)
 _HELM_EVENTS: Final = (Fault.ENDED, Fault.BROKEN, Fault.GONE)
 """Helm waits for an event for as long as it is given; API servers keep none back from a watch that goes on."""
@@ -177,8 +179,13 @@ def _of_write(name: str, entry: Entry, occurrence: int) -> Iterator[Plan]:
     signature = entry.signature
     if entry.request.resource == "events" and occurrence > 1:
         return
-    for fault in _HELM_WRITTEN if _is_new(entry) else ():
-        yield Plan(name, (Fate(signature, fault, occurrence),), "once")
+    if _is_new(entry):
+        for fault in _HELM_WRITTEN:
+            yield Plan(name, (Fate(signature, fault, occurrence),), "once")
+        for fault in _HELM_AGAIN:
+            yield Plan(name, (Fate(signature, fault, occurrence, THRICE),), "thrice")
+        for fault in _HELM_OUTAGES if occurrence == 1 else ():
+            yield Plan(name, (Fate(signature, fault, occurrence, seconds=OUTAGE),), "outage")
     for crash in CRASHES:
         yield Plan(name, (Fate(signature, crash, occurrence),), "crash")
     yield Plan(name, (Fate(signature, Fault.CRASH_LOST, occurrence, 2),), "crash")

@@ -31,7 +31,7 @@ _WITH_HELM: Final = 4
 """How many times as long a plan with Helm may take."""
 _ON_REQUEST: Final = "on request (annotation"
 """What status says of an upgrade that is not tried again by itself."""
-_POLL: Final = 0.03
+_POLL: Final = 0.1
 _LONG: Final = 3600.0
 _GRACE: Final = 1.0
 """Seconds that a fault may take to meet its request once the end state is reached."""
@@ -228,8 +228,8 @@ class Trial:
             await asyncio.sleep(_POLL)
 
     def _ask_again(self, stage: Stage) -> None:
-        """Do as status says, once: have an upgrade tried again that failed for a reason that may last."""
-        if stage.release is None or self.seen.asked:
+        """Do as status says, once, and when the fault is over: have an upgrade tried again that failed."""
+        if stage.release is None or self.seen.asked or not all(rule.over for rule in self._planned):
             return
         conditions = (stage.api.find(PROFILES, stage.own) or {}).get("status", {}).get("conditions", ())
         if any(_ON_REQUEST in each["message"] for each in conditions):

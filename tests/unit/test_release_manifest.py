@@ -271,6 +271,13 @@ def test_in_effect_of_lists_that_hold_something_else() -> None:
     assert in_effect({"topologySpreadConstraints": [stricter]}, wanted) == {"topologySpreadConstraints": [stricter]}
 
 
+def test_in_effect_is_itself_among_elements_of_one_key() -> None:
+    brief, lasting = {"operator": "Exists", "tolerationSeconds": 0}, {"operator": "Exists"}
+    values, ours = {"tolerations": [brief, lasting]}, {"tolerations": OVERLAY["tolerations"]}
+    assert in_effect(values, ours) == {"tolerations": [lasting]}
+    assert in_effect(values, {"tolerations": [lasting]}) == {"tolerations": [lasting]}
+
+
 @given(documents(), defaults(), overlays())
 def test_merged_values_show_what_is_in_effect(config: Json, chart: Json, wanted: Json) -> None:
     values = effective(chart, merge(config, chart, {}, wanted, {}).values)

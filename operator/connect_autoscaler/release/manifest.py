@@ -4,13 +4,21 @@ What objects show is told in the form of the overlay, so that one comparison ser
 objects and pods alike. Source of the objects' shape: ``rstudio-connect`` 0.9.0 to 0.21.0, rendered.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import yaml
 
 from connect_autoscaler.api.pointers import covers
-from connect_autoscaler.release.lists import JOB_BASE, LISTS, RENDERED, SERVER_SPREAD, SERVER_TOLERATIONS, elements
+from connect_autoscaler.release.lists import (
+    JOB_BASE,
+    LISTS,
+    RENDERED,
+    SERVER_SPREAD,
+    SERVER_TOLERATIONS,
+    KeyedList,
+    elements,
+)
 from connect_autoscaler.release.overlay import BACKEND, SERVER_ANNOTATIONS, SERVER_SELECTOR
 from connect_autoscaler.release.values import Json, Path, effective, get, put, same
 
@@ -158,17 +166,22 @@ def in_effect(values: Mapping[str, Any], wanted: Mapping[str, Any], path: Path =
         below = (*path, key)
         have = get(values, below)
         if below in LISTS:
-            kind = LISTS[below]
-            serving = [
-                next((e for e in elements(have) if kind.serves(e, item) or kind.key(e) == kind.key(item)), item)
-                for item in elements(want)
-            ]
-            found[key] = serving
+            found[key] = [_serving(LISTS[below], elements(have), item) for item in elements(want)]
         elif isinstance(want, Mapping):
             found[key] = in_effect(values, want, below)
         else:
             found[key] = have if have is not None and same(have, want) else want
     return found
+
+
+def _serving(kind: KeyedList, have: Sequence[Any], item: Any) -> Any:
+    """The element that stands for a wanted one: itself, or one that serves, or else the one of its key."""
+    fits: tuple[Callable[[Any, Any], bool], ...] = (
+        same,
+        kind.serves,
+        lambda one, other: kind.key(one) == kind.key(other),
+    )
+    return next((each for fit in fits for each in have if fit(each, item)), item)
 
 
 _PLACES: Final[tuple[tuple[Path, str, str], ...]] = (
