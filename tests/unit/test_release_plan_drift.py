@@ -9,6 +9,7 @@ from connect_autoscaler.api.conditions import Reason
 from connect_autoscaler.api.status import Disruption, DriftAction
 from connect_autoscaler.core.model import Verb
 from connect_autoscaler.core.release_model import ReleaseView
+from connect_autoscaler.core.release_plan import opponent
 from connect_autoscaler.nodepools.managers import Author
 from unit.builders import NOW, Json
 from unit.planning import approved
@@ -25,8 +26,10 @@ from unit.release_views import (
     TARGET,
     TOLERATION,
     announced,
+    attempted,
     begins,
     decided,
+    entries,
     facts,
     live,
     message,
@@ -223,3 +226,40 @@ def test_what_helm_changes_at_this_moment_is_no_drift() -> None:
     known = announced(owned(view(applied=True, live=(live(SELECTS),))))
     seen = replace(known, release=at_work)
     assert [each.difference.pointer for each in decided(seen).findings] == [live(SELECTS).change.pointer]
+
+
+# A correction that failed, and whose way back has put the live objects right.
+
+
+@pytest.mark.parametrize(
+    ("fields", "verb"),
+    [
+        ({}, Verb.UPGRADE),
+        ({"tried": Reason.ROLLBACK_FAILED}, None),
+        ({"corrects": None}, None),
+        ({"number": 5, "status": "deployed", "deployed": 5}, None),
+        ({"number": 7}, None),
+        ({"started": NOW}, None),
+    ],
+    ids=["ours", "final", "no correction", "deployed by its way back", "somebody else's failed", "a breath ago"],
+)
+def test_a_correction_is_brought_to_its_end_though_nothing_differs_any_more(fields: Json, verb: Verb | None) -> None:
+    some = {"tried": Reason.CANCELLED, "corrects": "kubectl", "started": NOW - timedelta(minutes=5), **fields}
+    revisions = entries(some.get("number", 5), some.get("status", "failed"), deployed=some.get("deployed", 3))
+    tried = attempted(some["tried"], corrects=some["corrects"], started=some["started"])
+    seen = owned(view(applied=True, entries=revisions, attempted=tried, prepared=prepared(restarts=False)), CORRECT)
+    assert begins(announced(seen)) is verb
+    if verb:
+        action = decided(announced(seen)).work
+        assert action is not None
+        assert seen.release is not None
+        assert (action.disruption, action.drift) == (Disruption.NONE, True)
+        assert opponent(seen.release, facts()) == "kubectl"
+
+
+def test_nor_is_it_done_without_approval_if_drift_is_only_reported() -> None:
+    tried = attempted(Reason.CANCELLED, corrects="kubectl")
+    seen = owned(view(applied=True, entries=entries(5, "failed"), attempted=tried), AT_ONCE)
+    assert begins(announced(seen)) is None
+    assert waits(seen) == [(Verb.UPGRADE, Reason.POLICY)]
+    assert begins(approved(announced(seen), told(announced(seen)).plan_digest)) is Verb.UPGRADE

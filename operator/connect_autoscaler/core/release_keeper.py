@@ -228,6 +228,7 @@ class ReleaseKeeper:
             record.reason,
             record.message,
             interrupted=record.interrupted,
+            corrects=record.corrects,
             orphaned=not record.finished and await gone(self._kube, record, self._tools, self._clock(), profile),
         )
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from typing import Final
 
 from connect_autoscaler.api.conditions import Problem, Reason
 from connect_autoscaler.api.spec import ReleaseManager
@@ -65,6 +66,10 @@ class Obstacle:
     """When it is begun again."""
 
 
+OWN_REVISIONS: Final = 3
+"""Revisions that an upgrade may have made: itself, helm's way back, and ours if that was interrupted."""
+
+
 @dataclass(frozen=True, slots=True)
 class Attempted:
     """The last upgrade that was begun, as far as it is judged."""
@@ -80,6 +85,8 @@ class Attempted:
     """Not finished, and its process is gone for certain."""
     interrupted: int = 0
     """How many before it, for the same cause, were interrupted one after the other."""
+    corrects: str | None = None
+    """Whose change it undoes; None: it follows a change of the profile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +156,14 @@ class ReleaseView:
     def target(self) -> str:
         """The release, as plan and drift name it."""
         return f"Release/{self.namespace}/{self.name}"
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether a correction that is to be made again has left a failed revision, though what is live is right."""
+        tried, last = self.attempted, self.entries.last if self.entries else None
+        if tried is None or last is None or not (tried.corrects and tried.finished):
+            return False
+        return tried.reason is Reason.CANCELLED and last.failed and 0 < last.number - tried.base <= OWN_REVISIONS
 
     def told(self, known: DriftStatus | None) -> tuple[LiveChange, ...]:
         """Differences of live objects; no new ones while helm changes them, since each watch tells in its own time.

@@ -15,7 +15,7 @@ from connect_autoscaler.api.status import ConditionStatus, Disruption, DriftActi
 from connect_autoscaler.core import gates
 from connect_autoscaler.core.digest import digest
 from connect_autoscaler.core.model import Action, Finding, PoolPlan, ReleasePlan, Snapshot, Verb, Verdict
-from connect_autoscaler.core.release_model import ReleaseView
+from connect_autoscaler.core.release_model import OWN_REVISIONS, ReleaseView
 from connect_autoscaler.core.release_words import listed, phrase, under_way, why_waiting
 from connect_autoscaler.nodepools.managers import Author
 from connect_autoscaler.release.facts import Facts, guards
@@ -152,7 +152,7 @@ class _Case:
         tried = view.attempted
         if tried and not tried.finished and not view.work:
             # The lock is that of the upgrade itself, or of the way back from it: helm's own, or one begun on record.
-            ways = 3 if tried.reason is Reason.CANCELLED else 2 if entries.last.goes_back else 1
+            ways = OWN_REVISIONS if tried.reason is Reason.CANCELLED else 2 if entries.last.goes_back else 1
             if entries.last.pending and 0 < entries.last.number - tried.base <= ways:
                 if tried.orphaned and self.snapshot.profile.spec.may_write:
                     action = Action(Verb.UNLOCK, view.target)
@@ -176,7 +176,7 @@ class _Case:
     def _differs(self, facts: Facts) -> bool:
         # What a running pod alone has lost, no upgrade brings back: its template is as it should be.
         mendable = any(not each.target.startswith("Pod/") for each in self.view.live)
-        return bool(facts.changes) or (self.view.applied and mendable)
+        return bool(facts.changes) or (self.view.applied and (mendable or self.view.unfinished))
 
     def _policy(self) -> Policy:
         return self.snapshot.profile.spec.drift_policy.release
@@ -384,7 +384,8 @@ def opponent(view: ReleaseView, facts: Facts) -> str:
     """Whose change a correction undoes, in words that stay the same from one time to the next."""
     if facts.changes:
         return "helm rollback" if facts.rollback_to is not None else "helm upgrade"
-    return view.live[0].author.manager if view.live else "unknown"
+    undone = view.attempted.corrects if view.attempted and view.unfinished else None
+    return view.live[0].author.manager if view.live else undone or "unknown"
 
 
 def _stopped(problem: Problem) -> ReleasePlan:

@@ -71,13 +71,14 @@ class Recovery:
             return
         if failure is None and mine and revision is not None and revision.status == _FAILED:
             failure = classify(f"Error: {revision.description}", revision.config)  # Helm leaves its last words there
-        verdict = judge(next_one, after, mine=mine, undone=undone, failure=failure)
+        verdict, number = judge(next_one, after, mine=mine, undone=undone, failure=failure), record.base + 1
         if last and mine and last.status == _DEPLOYED and state.digest(last.config) == record.config:
-            verdict = Verdict(None)  # its lock was undone by completing it
+            # Its lock was undone by completing it, or what it went back to has the very same values.
+            verdict, number = Verdict(None), last.number
         if verdict is None:
             return  # still locked
         if verdict.reason is None:
-            await self._succeeded(job, record, f"revision {record.base + 1} is deployed")
+            await self._succeeded(job, record, f"revision {number} is deployed")
         else:
             reason, message = verdict.reason, verdict.message
             await self._store.update(lambda known: known.failed(reason, message))

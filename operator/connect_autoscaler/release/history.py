@@ -24,6 +24,7 @@ LABEL_ATTEMPT: Final = "connect-autoscaler.io/attempt"
 SECRET_TYPE: Final = "helm.sh/release.v1"  # noqa: S105 - a type of Secret
 _GZIP: Final = b"\x1f\x8b\x08"
 _DEPLOYED: Final = "deployed"
+_FAILED: Final = "failed"
 _LARGEST: Final = 16 << 20
 """Bytes that a revision may unpack to. A Secret has a megabyte at most, and what Helm packs is text, some tenth of it;
 a few kilobytes of anything else may unpack to gigabytes."""
@@ -69,6 +70,11 @@ class Entry:
     def deployed(self) -> bool:
         """Whether this is what runs."""
         return self.status == _DEPLOYED
+
+    @property
+    def failed(self) -> bool:
+        """Whether the operation came to nothing."""
+        return self.status == _FAILED
 
 
 @dataclass(frozen=True, slots=True)

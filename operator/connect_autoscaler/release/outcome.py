@@ -6,8 +6,6 @@ from connect_autoscaler.api.conditions import Reason
 from connect_autoscaler.release.helm_errors import HelmError
 from connect_autoscaler.release.history import Entry
 
-_FAILED = "failed"
-
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
@@ -42,11 +40,11 @@ def judge(
         return Verdict(Reason.CANCELLED, "The upgrade did not begin, or somebody else's came before; it is made again")
     if next_one.pending:
         return Verdict(Reason.CANCELLED, "The upgrade was interrupted, and undone by hand") if after else None
-    if next_one.status == _FAILED and undone and after and after.pending:
+    if next_one.failed and undone and after and after.pending:
         return None  # helm failed, or died, on its way back
-    if next_one.status == _FAILED or (failure and failure.reason in {Reason.ROLLED_BACK, Reason.ROLLBACK_FAILED}):
+    if next_one.failed or (failure and failure.reason in {Reason.ROLLED_BACK, Reason.ROLLBACK_FAILED}):
         return _failed(failure, said, undone=undone)
-    if after and undone and after.status == _FAILED and next_one.status == "superseded":
+    if after and undone and after.failed and next_one.status == "superseded":
         return Verdict(Reason.ROLLBACK_FAILED, said or "The upgrade failed, and its rollback too; look at helm history")
     return Verdict(None)
 
