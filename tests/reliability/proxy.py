@@ -135,7 +135,7 @@ class Proxy:
         request = Request.of(incoming.method, incoming.path_qs, incoming.content_type, body, agent)
         signature = request.signature(self.own)
         fault = None if self._cut else self.rules.request(signature)
-        status = 0
+        status, noted = 0, False
         self._open.append(incoming)
         try:
             if self._cut:
@@ -150,9 +150,8 @@ class Proxy:
                     status = code
                 return refusal(code, patient=fault == Fault.THROTTLED)
             if request.verb == "watch" and fault is None:
-                noted = Entry(began, self.writer, request, signature, 200)
-                self.record.add(noted)
-                status = -1
+                self.record.add(Entry(began, self.writer, request, signature, 200))
+                noted = True
                 return await self._stream(incoming, request, signature)
             forwarding = asyncio.create_task(self._forward(incoming, request, data, stale=fault == Fault.STALE))
             try:
@@ -160,10 +159,13 @@ class Proxy:
             except asyncio.CancelledError:  # the operator does not want to know any more, but it is done
                 status, _, _ = await forwarding
                 raise
+            if fault == Fault.SLOW:  # it is carried out now, though its answer may come when all is over
+                self.record.add(Entry(began, self.writer, request, signature, status, fault))
+                noted = True
             return await self._spoilt(incoming, fault, status, headers, answer)
         finally:
             self._open[:] = [each for each in self._open if each is not incoming]
-            if status >= 0:
+            if not noted:
                 self.record.add(Entry(began, self.writer, request, signature, status, fault))
 
     async def _spoilt(
