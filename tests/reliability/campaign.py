@@ -74,6 +74,7 @@ async def carry_out_all(
         at_once: How many at a time.
     """
     left = deque(chosen)
+    gc.freeze()  # each operator that ends has its garbage collected: what is here by now is none
 
     async def work() -> None:
         while left:
@@ -90,7 +91,6 @@ async def campaign(options: argparse.Namespace) -> bool:
     commit, began = results.commit(), time.monotonic()
     async with world() as it:
         without = await undisturbed(it, options.workload or tuple(WORKLOADS))
-        gc.freeze()  # each operator that ends has its garbage collected, and what is here by now is none
         every = plans(without)
         chosen = sample(every, options.sample or len(every))
         chosen = [plan for plan in chosen if plan.number % parts == part - 1 and options.only in plan.key]
