@@ -6,6 +6,7 @@ import os
 import signal
 import tempfile
 import threading
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -16,10 +17,18 @@ from typing import Any, Final
 import click
 import kopf
 import yaml
+from kopf._cogs.structs.references import Insights  # what `spawn_tasks` is given, though not public
 from kubernetes.aio.config import ConfigException
 
 from connect_autoscaler import handlers
-from connect_autoscaler.api.names import GROUP, NODECLAIM_CRD, NODEPOOL_CRD, PLURAL, VENDOR_REPOSITORY
+from connect_autoscaler.api.names import (
+    GROUP,
+    KARPENTER_VERSION,
+    NODECLAIM_CRD,
+    NODEPOOL_CRD,
+    PLURAL,
+    VENDOR_REPOSITORY,
+)
 from connect_autoscaler.core import endings, kubeconfig, metrics, probes
 from connect_autoscaler.core.cache import EVERY
 from connect_autoscaler.core.engine import Engine
@@ -34,6 +43,7 @@ from connect_autoscaler.release.helm import Helm
 
 log = logging.getLogger(__name__)
 _CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+_KARPENTER: Final = (NODEPOOL_CRD, NODECLAIM_CRD)
 _POLL = 2.0
 _LOG_FORMATS: Final = {"plain": kopf.LogFormat.FULL, "json": kopf.LogFormat.JSON}
 
@@ -156,10 +166,10 @@ async def run(options: Options, *, stop: asyncio.Event | None = None, ready: asy
         log.info("probes on port %d, metrics on port %d", port, shown)
 
         async def serve() -> bool:
-            karpenter = await _karpenter(kube, stop)
+            served = {crd: await _versions(kube, crd, stop) for crd in _KARPENTER}
             engine = Engine(kube, tools, options.helm_grace)
             engines[:] = [engine]
-            return await _serve(engine, stop, ready, karpenter=karpenter)
+            return await _serve(engine, stop, ready, served)
 
         async def work() -> None:
             await endings.over_and_over(serve, stop)
@@ -190,9 +200,23 @@ def _listen(stop: asyncio.Event) -> None:
             asyncio.get_running_loop().add_signal_handler(each, stop.set)
 
 
-async def _serve(engine: Engine, stop: asyncio.Event, ready: asyncio.Event, *, karpenter: bool) -> bool:
-    """Run Kopf once. Gives whether to run it again, with Karpenter's kinds."""
+async def _serve(
+    engine: Engine, stop: asyncio.Event, ready: asyncio.Event, served: Mapping[str, frozenset[str]]
+) -> bool:
+    """Run Kopf once. Gives whether to run it again, with Karpenter's kinds.
+
+    Args:
+        engine: Does what Kopf's handlers call for.
+        stop: Ends it.
+        ready: Set while it watches.
+        served: Versions of each of Karpenter's CRDs.
+    """
     ended, again = asyncio.Event(), asyncio.Event()
+    insights, karpenter = Insights(), all(served.values())
+    kinds = {
+        f"{PLURAL}.{GROUP}",
+        *(crd for crd, versions in served.items() if karpenter and KARPENTER_VERSION in versions),
+    }
     side = [asyncio.create_task(_forward(stop, ended))]
     if not karpenter:
         log.warning("%s does not exist; waiting for Karpenter", NODEPOOL_CRD)
@@ -209,7 +233,9 @@ async def _serve(engine: Engine, stop: asyncio.Event, ready: asyncio.Event, *, k
             identity="connect-autoscaler",  # type: ignore[arg-type] # a NewType of Kopf's that is not public
             stop_flag=ended,
             ready_flag=ready,
+            insights=insights,
         )
+        roots = [*roots, asyncio.create_task(endings.see(insights, kinds), name="sight of all kinds")]
         run = kopf.run_tasks(roots, ignored=before)
         await endings.insist(roots, run, before, engine.stopped, engine.grace)
     finally:
@@ -227,7 +253,7 @@ async def _forward(stop: asyncio.Event, ended: asyncio.Event) -> None:
 
 
 async def _watch_for_karpenter(kube: Kube, again: asyncio.Event, ended: asyncio.Event) -> None:
-    while not await _karpenter(kube, ended):
+    while not all([await _versions(kube, crd, ended) for crd in _KARPENTER]):
         if ended.is_set():
             return
         await endings.rest(ended, _POLL)
@@ -237,29 +263,29 @@ async def _watch_for_karpenter(kube: Kube, again: asyncio.Event, ended: asyncio.
 
 async def _wait_for(kube: Kube, crd: str, stop: asyncio.Event) -> None:
     said = False
-    while not await _exists(kube, crd, stop) and not stop.is_set():
+    while not await _versions(kube, crd, stop) and not stop.is_set():
         if not said:
             log.warning("CustomResourceDefinition %s does not exist; waiting for it", crd)
             said = True
         await endings.rest(stop, _POLL)
 
 
-async def _karpenter(kube: Kube, stop: asyncio.Event) -> bool:
-    return await _exists(kube, NODEPOOL_CRD, stop) and await _exists(kube, NODECLAIM_CRD, stop)
+async def _versions(kube: Kube, crd: str, stop: asyncio.Event) -> frozenset[str]:
+    """Give the versions that a CRD serves, none if it is not there or not established yet.
 
-
-async def _exists(kube: Kube, crd: str, stop: asyncio.Event) -> bool:
-    """Whether a CRD exists and serves requests; an API server that does not answer is asked again until the stop."""
+    An API server that does not answer is asked again until the stop.
+    """
     delays = iter((0.2, 0.5, 1, 2, 5))
     while not stop.is_set():
         try:
             found = await kube.get(f"{_CRDS}/{crd}")
         except KubeError as error:
             if error.status == HTTPStatus.NOT_FOUND:
-                return False
+                return frozenset()
             log.warning("%s", error)
             await endings.rest(stop, next(delays, 10))
         else:
             conditions = found.get("status", {}).get("conditions", ())
-            return any(c["type"] == "Established" and c["status"] == "True" for c in conditions)
-    return False
+            established = any(c["type"] == "Established" and c["status"] == "True" for c in conditions)
+            return frozenset(v["name"] for v in found["spec"]["versions"] if established and v["served"])
+    return frozenset()

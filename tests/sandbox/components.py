@@ -176,7 +176,7 @@ def _api(directory: Path, ports: Iterator[int]) -> list[Component]:
         f"--service-account-signing-key-file={directory}/sa.key",
         "--service-account-issuer=https://kubernetes.default.svc",
         "--authorization-mode=RBAC",
-        "--service-cluster-ip-range=10.0.0.0/24",
+        "--service-cluster-ip-range=10.0.0.0/16",
         "--allow-privileged",
         "--endpoint-reconciler-type=none",
         f"--audit-policy-file={directory}/audit-policy.json",

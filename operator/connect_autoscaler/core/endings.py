@@ -11,6 +11,8 @@ import time
 from collections.abc import Awaitable, Callable, Collection, Coroutine
 from typing import Any, Final
 
+from kopf._cogs.structs.references import NAMESPACES, Insights  # no public name
+
 from connect_autoscaler.api.clipping import clip
 
 log = logging.getLogger(__name__)
@@ -51,6 +53,27 @@ async def over_and_over(serve: Callable[[], Awaitable[bool]], stop: asyncio.Even
             log.warning("watching has ended (%s); it begins anew in %g s", _text(error), seconds)
             log.debug("the reason in full", exc_info=error)
             await rest(stop, seconds)
+
+
+async def see(insights: Insights, kinds: Collection[str]) -> None:
+    """Be sure that Kopf has found what it is to watch, and wait for ever.
+
+    One answer of 404 to discovery, as of an API server that has not heard of a new CRD yet, and Kopf would go without
+    that kind, or without everything.
+
+    Args:
+        insights: What Kopf has found.
+        kinds: Names of CRDs that exist.
+
+    Raises:
+        LookupError: It has not found everything.
+    """
+    await insights.ready_resources.wait()
+    found = {f"{each.plural}.{each.group}" for each in insights.watched_resources}
+    missing = [*sorted({*kinds} - found), *(["namespaces"] if NAMESPACES not in insights.backbone else [])]
+    if missing:
+        raise LookupError(f"discovery does not show {', '.join(missing)}")
+    await asyncio.Event().wait()
 
 
 async def rest(stop: asyncio.Event, seconds: float) -> None:
