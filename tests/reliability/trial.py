@@ -217,7 +217,7 @@ class Trial:
             picture, now = stage.picture(), time.monotonic()
             if picture == wanted:
                 reached = reached or now
-                if all(rule.over for rule in self._planned) or now - reached > _GRACE:
+                if self._over or now - reached > _GRACE:
                     await self._quiet(_SETTLED)
                     if stage.picture() == wanted:
                         return
@@ -227,9 +227,13 @@ class Trial:
             assert now < deadline, f"the end state was not reached: {difference(picture, wanted)}"
             await asyncio.sleep(_POLL)
 
+    @property
+    def _over(self) -> bool:
+        return all(rule.over for rule in self._planned)
+
     def _ask_again(self, stage: Stage) -> None:
         """Do as status says, once, and when the fault is over: have an upgrade tried again that failed."""
-        if stage.release is None or self.seen.asked or not all(rule.over for rule in self._planned):
+        if stage.release is None or self.seen.asked or not self._over:
             return
         conditions = (stage.api.find(PROFILES, stage.own) or {}).get("status", {}).get("conditions", ())
         if any(_ON_REQUEST in each["message"] for each in conditions):

@@ -157,7 +157,7 @@ class Actor:
         await self._unprotect(action)
         if bound:
             # The garbage collector may have decided on a NodeClaim just before that lost its reference.
-            self._lost |= bound - {c.uid for c in await self._claims(action.name) if not c.deleting}
+            self._lost |= bound - {c.uid for c in await node_claims(self._kube, action.name) if not c.deleting}
 
     async def _each(
         self, pool: str, which: Callable[[NodeClaim], bool], patch: Callable[[NodeClaim], Awaitable[Json]]
@@ -165,7 +165,7 @@ class Actor:
         """Patch NodeClaims of a pool until a list shows none any more that needs it; gives their uids."""
         seen: set[str] = set()
         for _ in range(_ROUNDS):
-            claims = [claim for claim in await self._claims(pool) if which(claim)]
+            claims = [claim for claim in await node_claims(self._kube, pool) if which(claim)]
             if not claims:
                 return seen
             for claim in claims:
@@ -253,9 +253,15 @@ class Actor:
         live = await self._kube.find(f"{NODE_POOLS}/{action.name}")
         return live if live and live["metadata"]["uid"] == action.live["metadata"]["uid"] else None
 
-    async def _claims(self, pool: str) -> list[NodeClaim]:
-        answer = await self._kube.get(NODE_CLAIMS, labelSelector=f"{LABEL_NODEPOOL}={pool}")
-        return [NodeClaim.of(item) for item in answer["items"]]
+
+async def node_claims(kube: Kube, *pools: str) -> list[NodeClaim]:
+    """List the NodeClaims of NodePools.
+
+    Raises:
+        KubeError: They cannot be listed.
+    """
+    answer = await kube.get(NODE_CLAIMS, labelSelector=f"{LABEL_NODEPOOL} in ({','.join(pools)})")
+    return [NodeClaim.of(item) for item in answer["items"]]
 
 
 def _depends(action: Action, failed: Action) -> bool:

@@ -3,13 +3,11 @@
 import time
 from typing import Final
 
-from connect_autoscaler.api.names import LABEL_NODEPOOL
 from connect_autoscaler.api.profile import Profile
-from connect_autoscaler.core.act import NODE_CLAIMS, NODE_POOLS, PROFILES
+from connect_autoscaler.core.act import NODE_POOLS, PROFILES, node_claims
 from connect_autoscaler.core.cache import Raw
 from connect_autoscaler.core.context import Context
 from connect_autoscaler.core.errors import KubeError
-from connect_autoscaler.nodepools.claims import NodeClaim
 
 _SHARE: Final = 0.8
 """Part of the interval after which a look is due; passes of the interval are spread by less than the rest."""
@@ -45,7 +43,6 @@ class SecondLook:
         known = self._context.claims.by(*(("pool", name) for name in pools))  # one that is born meanwhile is not listed
         if not known:
             return
-        listed = await self._context.kube.get(NODE_CLAIMS, labelSelector=f"{LABEL_NODEPOOL} in ({','.join(pools)})")
-        found = {claim.name: claim for claim in map(NodeClaim.of, listed["items"])}
+        found = {claim.name: claim for claim in await node_claims(self._context.kube, *pools)}
         for name in known:
             self._context.claims.looked(name, found.get(name))
