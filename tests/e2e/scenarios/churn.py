@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Final
@@ -151,8 +151,20 @@ class _Play:
 
     def _kept(self) -> None:
         """What is protected is neither gone nor going."""
-        assert not self.kept & lost(self.pods), "the server or the render was taken"
-        assert not self.kept_claims & lost(self.claims), "the node under the server was taken"
+        pods, claims = self.kept & lost(self.pods), self.kept_claims & lost(self.claims)
+        assert not pods, f"the server or the render was taken: {self._taken(self.pods, pods)}"
+        assert not claims, f"the node under the server was taken: {self._taken(self.claims, claims)}"
+
+    def _taken(self, timeline: Timeline, uids: Collection[str]) -> str:
+        """Say what became of what is lost: its last state, and who asked for it to go."""
+        last = {event.object["metadata"]["uid"]: event.object for event in timeline.events}
+        names = {last[uid]["metadata"]["name"] for uid in uids}
+        asked = [
+            entry
+            for entry in self.stage.cluster.audit.writes(since=0)
+            if entry.name in names and (entry.verb.startswith("delete") or entry.subresource == "eviction")
+        ]
+        return "\n".join(map(str, [*(last[uid] for uid in uids), *asked]))
 
     def _reasons(self) -> Counter[str]:
         """Why nodes went, in Karpenter's words."""

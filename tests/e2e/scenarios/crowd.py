@@ -9,11 +9,12 @@ from demo.connect import open_pool
 from e2e.scenarios.protected import PATIENCE
 from e2e.stage import Stage
 from e2e.tenant import POLL, UNREGISTERED
-from harness import NODE_POOLS, PODS, Api, Json, Workspace, unique
+from harness import NODE_POOLS, NODES, PODS, Api, Json, Workspace, unique
 from sandbox import eventually
 
 LARGE: Final = "29"
 """Cores: with such a pod Karpenter buys a node of 32 cores, which leaves room for a server or content."""
+_INITIALIZED: Final = "karpenter.sh/initialized=true"
 
 
 @dataclass
@@ -30,7 +31,10 @@ class Crowd:
     _pods: list[str] = field(default_factory=list)
 
     async def fill(self, *cores: str, apart: bool = False) -> None:
-        """Have a pod for each number of cores, and wait until all of them run.
+        """Have a pod for each number of cores, and wait until all of them run on nodes that anybody may use.
+
+        A node that Karpenter has not finished yet takes the crowd, which tolerates that, but no content: what is
+        started then would crowd on the other node, or be evicted by a taint manager that has not seen the taint go.
 
         Args:
             cores: What they request.
@@ -50,7 +54,8 @@ class Crowd:
 
     def _run(self, came: str) -> int:
         pods = self.api.list(PODS, labelSelector=f"crowd={came}")
-        return sum(pod["status"]["phase"] == "Running" for pod in pods)
+        open_to_all = {node["metadata"]["name"] for node in self.api.list(NODES, labelSelector=_INITIALIZED)}
+        return sum(pod["status"]["phase"] == "Running" and pod["spec"]["nodeName"] in open_to_all for pod in pods)
 
     def _pod(self, name: str, came: str, cores: str, *, apart: bool) -> Json:
         others = {"topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabels": {"crowd": came}}}
