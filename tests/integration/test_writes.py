@@ -54,7 +54,7 @@ class Herd:
     @property
     def events(self) -> int:
         """Number of Kubernetes Events about them."""
-        return sum(each["regarding"]["name"].startswith("herd-") for each in self.workspace.api.list(EVENTS))
+        return sum(each["regarding"].get("name", "").startswith("herd-") for each in self.workspace.api.list(EVENTS))
 
     def begin(self) -> None:
         """Count from now on."""

@@ -120,7 +120,6 @@ class _Play:
             await trouble()
 
         def consolidated() -> bool:
-            self._kept()
             assert app["metadata"]["uid"] in lost(self.pods), "the interactive content has not moved"
             assert len(lost(self.bare_pods)) > evicted, "the bare server has not been evicted"
             return True
